@@ -1,0 +1,1 @@
+//! The agent: logs in, renders templates, renews and revokes.

@@ -1,0 +1,1 @@
+//! The Kubernetes kinds of group lessor.dev.

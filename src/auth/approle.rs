@@ -1,0 +1,1 @@
+//! Login with a role id and a secret id.

@@ -1,0 +1,1 @@
+//! Login with a Kubernetes ServiceAccount token, reviewed by the cluster.

@@ -1,0 +1,103 @@
+//! Login methods: the trait that every type of `sys/auth` implements, and the table of types.
+//!
+//! A method tells who the caller is ([`Login`]); `engine/token.rs` makes the token. A new method is one file exporting `SPEC`
+//! and one line in [`TABLE`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::base::{Clock, Random};
+use crate::storage::View;
+use crate::wire::{Answer, Error, Request};
+
+pub mod approle;
+pub mod kubernetes;
+pub mod token_params;
+
+pub use token_params::{TokenParams, TokenType};
+
+/// Every type that `sys/auth` can mount.
+pub const TABLE: &[Spec] = &[approle::SPEC, kubernetes::SPEC];
+
+/// A row of [`TABLE`].
+#[derive(Clone, Copy)]
+pub struct Spec {
+    /// The `type` of `sys/auth`.
+    pub kind: &'static str,
+    /// Opens the method of one mount.
+    pub open: fn(Setup) -> Arc<dyn Method>,
+}
+
+/// What a method of one mount is given.
+#[derive(Clone)]
+pub struct Setup {
+    /// The mount's own storage.
+    pub view: View,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The mount path without slashes at its ends, for display names.
+    pub mount: String,
+}
+
+/// The answer of a method to a request.
+pub enum Outcome {
+    /// Configuration, roles and the like.
+    Answer(Answer),
+    /// The caller is who it says: make a token for it.
+    Login(Box<Login>),
+}
+
+/// Who logged in, and what token it gets.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// `<mount>-<ns>-<sa>`, `approle` and the like.
+    pub display_name: String,
+    /// Shown in `auth.metadata` and in token lookups.
+    pub metadata: BTreeMap<String, String>,
+    /// The role's token settings.
+    pub token: TokenParams,
+    /// Who owns the leases that this token asks for.
+    pub owner: LeaseOwner,
+}
+
+/// Whose end ends a lease (design.md, the lease protocol).
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseOwner {
+    /// The token that asked: the lease dies with it. Vault's rule.
+    #[default]
+    Token,
+    /// A pod or a Kubernetes object, by UID: expiry of a login token changes nothing.
+    Workload(Workload),
+}
+
+/// A workload as the cluster names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Workload {
+    /// The pod's (or the object's) UID: the identity.
+    pub uid: String,
+    /// For people.
+    pub namespace: String,
+    /// For people.
+    pub name: String,
+}
+
+/// One mount's method.
+#[async_trait]
+pub trait Method: Send + Sync {
+    /// Answers a request below `auth/<mount>/`.
+    ///
+    /// # Errors
+    /// As Vault's method of this type answers.
+    async fn handle(&self, request: Request) -> Result<Outcome, Error>;
+
+    /// Whether `path` needs no token (`login`).
+    fn is_login(&self, path: &str) -> bool;
+
+    /// Whether a write to `path` would update something that exists.
+    async fn exists(&self, path: &str) -> Result<bool, Error>;
+}

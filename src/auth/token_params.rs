@@ -1,0 +1,125 @@
+//! The `token_*` settings that every login method's roles share (vault-api.md 2.1).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::wire::{Error, Fields};
+
+/// What kind of token a login makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenType {
+    /// The mount's setting: service unless tuned otherwise.
+    #[default]
+    Default,
+    /// Stored, renewable, revocable.
+    Service,
+    /// Self-contained, neither renewable nor revocable.
+    Batch,
+    /// Service unless the client asks otherwise.
+    DefaultService,
+    /// Batch unless the client asks otherwise.
+    DefaultBatch,
+}
+
+/// Token settings of a role; durations in whole seconds, 0 is unset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the names are Vault's")]
+pub struct TokenParams {
+    pub token_ttl: u64,
+    pub token_max_ttl: u64,
+    pub token_period: u64,
+    pub token_explicit_max_ttl: u64,
+    pub token_policies: Vec<String>,
+    pub token_bound_cidrs: Vec<String>,
+    pub token_no_default_policy: bool,
+    pub token_num_uses: u64,
+    pub token_type: TokenType,
+    /// Deprecated twins that were used at write time and are echoed on reading.
+    pub legacy: Vec<String>,
+}
+
+/// Every field name that [`TokenParams::merge`] understands.
+pub const FIELDS: &[&str] = &[
+    "token_ttl", "token_max_ttl", "token_period", "token_explicit_max_ttl", "token_policies", "token_bound_cidrs",
+    "token_no_default_policy", "token_num_uses", "token_type", "ttl", "max_ttl", "period", "policies", "bound_cidrs", "num_uses",
+];
+
+impl TokenParams {
+    /// Takes over the fields that were sent and keeps the rest.
+    ///
+    /// # Errors
+    /// 400 naming the field; 400 when `token_ttl` is above `token_max_ttl`.
+    pub fn merge(&mut self, fields: &Fields) -> Result<(), Error> {
+        let mut legacy = std::mem::take(&mut self.legacy);
+        let mut pick = |new: &str, old: &str| -> String {
+            if fields.has(new) {
+                legacy.retain(|name| name != old);
+            } else if fields.has(old) && !legacy.iter().any(|name| name == old) {
+                legacy.push(old.to_owned());
+            }
+            if fields.has(new) { new.to_owned() } else { old.to_owned() }
+        };
+        let (ttl, max, period) =
+            (pick("token_ttl", "ttl"), pick("token_max_ttl", "max_ttl"), pick("token_period", "period"));
+        let (policies, cidrs) = (pick("token_policies", "policies"), pick("token_bound_cidrs", "bound_cidrs"));
+        let uses = pick("token_num_uses", "num_uses");
+        self.legacy = legacy;
+        replace(&mut self.token_ttl, fields.seconds(&ttl)?);
+        replace(&mut self.token_max_ttl, fields.seconds(&max)?);
+        replace(&mut self.token_period, fields.seconds(&period)?);
+        replace(&mut self.token_explicit_max_ttl, fields.seconds("token_explicit_max_ttl")?);
+        replace(&mut self.token_policies, fields.comma_list(&policies)?.map(normal_policies));
+        replace(&mut self.token_bound_cidrs, fields.comma_list(&cidrs)?);
+        replace(&mut self.token_no_default_policy, fields.bool("token_no_default_policy")?);
+        replace(&mut self.token_num_uses, fields.count(&uses)?);
+        if let Some(text) = fields.string("token_type")? {
+            self.token_type = serde_json::from_value(Value::String(text.clone()))
+                .map_err(|_| Error::bad_request(format!("invalid 'token_type' value {text:?}")))?;
+        }
+        if self.token_max_ttl > 0 && self.token_ttl > self.token_max_ttl {
+            return Err(Error::bad_request("'token_ttl' cannot be greater than 'token_max_ttl'"));
+        }
+        Ok(())
+    }
+
+    /// Adds the settings to the answer of a role's read, deprecated twins included where they were used.
+    pub fn describe(&self, data: &mut Map<String, Value>) {
+        let kind = match self.token_type {
+            TokenType::Default => json!("default"),
+            other => json!(other),
+        };
+        let own = [
+            ("token_ttl", json!(self.token_ttl)),
+            ("token_max_ttl", json!(self.token_max_ttl)),
+            ("token_period", json!(self.token_period)),
+            ("token_explicit_max_ttl", json!(self.token_explicit_max_ttl)),
+            ("token_policies", json!(self.token_policies)),
+            ("token_bound_cidrs", json!(self.token_bound_cidrs)),
+            ("token_no_default_policy", json!(self.token_no_default_policy)),
+            ("token_num_uses", json!(self.token_num_uses)),
+            ("token_type", kind),
+        ];
+        for (name, value) in own {
+            if let Some(old) = name.strip_prefix("token_").filter(|old| self.legacy.iter().any(|used| used == old)) {
+                data.insert(old.to_owned(), value.clone());
+            }
+            data.insert(name.to_owned(), value);
+        }
+    }
+}
+
+fn replace<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}
+
+/// Policy names as Vault keeps them: trimmed, lower case, sorted, without duplicates.
+pub fn normal_policies(names: Vec<String>) -> Vec<String> {
+    let mut names: Vec<_> = names.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
+    names.sort();
+    names.dedup();
+    names
+}

@@ -1,0 +1,1 @@
+//! A small HTTPS client over hyper: one request, one answer, with a deadline.

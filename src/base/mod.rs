@@ -1,0 +1,16 @@
+//! What every other layer stands on: secrets, time, randomness, text formats, TLS, logs and shutdown.
+
+pub mod clock;
+pub mod duration;
+pub mod hcl;
+pub mod http;
+pub mod random;
+pub mod secret;
+pub mod shutdown;
+pub mod telemetry;
+pub mod template;
+pub mod tls;
+
+pub use clock::{Clock, Timestamp};
+pub use random::Random;
+pub use secret::Secret;

@@ -1,0 +1,64 @@
+//! Logs: to standard error, as text for people or one JSON object a line for machines.
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
+
+/// The two shapes of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people (`standard` in Vault's words).
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "standard" | "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("log format {other:?} is not known: use \"standard\" or \"json\"")),
+        }
+    }
+}
+
+/// Reads a log level as Vault names them: trace, debug, info, warn, error (`err`), off.
+///
+/// # Errors
+/// Names the levels that there are.
+pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "trace" => Ok(LevelFilter::TRACE),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "" | "info" | "notice" => Ok(LevelFilter::INFO),
+        "warn" | "warning" => Ok(LevelFilter::WARN),
+        "error" | "err" => Ok(LevelFilter::ERROR),
+        "off" => Ok(LevelFilter::OFF),
+        other => Err(format!("log level {other:?} is not known: use trace, debug, info, warn, error or off")),
+    }
+}
+
+/// Installs the process-wide logger; a second call is ignored.
+pub fn init(level: LevelFilter, format: LogFormat) {
+    let builder = fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // An error means that a logger is there already, as in tests.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// An error with all its sources on one line, for logs: `Display` of each, joined by `: `.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

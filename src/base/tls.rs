@@ -1,0 +1,1 @@
+//! TLS settings of clients and servers, and the one crypto provider of the process.

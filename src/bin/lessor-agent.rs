@@ -1,0 +1,2 @@
+//! The agent that runs beside a pod.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The HTTP client of the engine's API, for operator, agent and CLI.

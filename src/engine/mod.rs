@@ -1,0 +1,1 @@
+//! The engine: mounts, tokens, policies, leases, and the one path of every request.

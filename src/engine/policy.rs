@@ -1,0 +1,1 @@
+//! ACL policies: parsing, and the decision which capabilities a path has.

@@ -1,0 +1,1 @@
+//! Seals: what protects the root key while the engine is down.

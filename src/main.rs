@@ -1,0 +1,2 @@
+//! Lessor: one role per process, chosen by the first argument.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The operator: reconciles Lessor's kinds into engine configuration and Kubernetes Secrets.

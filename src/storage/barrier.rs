@@ -1,0 +1,1 @@
+//! The only encryption at rest: a backend over a backend that encrypts every value.

@@ -1,0 +1,1 @@
+//! The default backend: one file on local disk, with group commit.

@@ -1,0 +1,1 @@
+//! The mutating webhook: injects the agent from pod annotations.
