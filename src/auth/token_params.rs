@@ -42,8 +42,21 @@ pub struct TokenParams {
 
 /// Every field name that [`TokenParams::merge`] understands.
 pub const FIELDS: &[&str] = &[
-    "token_ttl", "token_max_ttl", "token_period", "token_explicit_max_ttl", "token_policies", "token_bound_cidrs",
-    "token_no_default_policy", "token_num_uses", "token_type", "ttl", "max_ttl", "period", "policies", "bound_cidrs", "num_uses",
+    "token_ttl",
+    "token_max_ttl",
+    "token_period",
+    "token_explicit_max_ttl",
+    "token_policies",
+    "token_bound_cidrs",
+    "token_no_default_policy",
+    "token_num_uses",
+    "token_type",
+    "ttl",
+    "max_ttl",
+    "period",
+    "policies",
+    "bound_cidrs",
+    "num_uses",
 ];
 
 impl TokenParams {
@@ -118,7 +131,8 @@ fn replace<T>(slot: &mut T, value: Option<T>) {
 
 /// Policy names as Vault keeps them: trimmed, lower case, sorted, without duplicates.
 pub fn normal_policies(names: Vec<String>) -> Vec<String> {
-    let mut names: Vec<_> = names.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
+    let mut names: Vec<_> =
+        names.iter().map(|name| name.trim().to_lowercase()).filter(|name| !name.is_empty()).collect();
     names.sort();
     names.dedup();
     names

@@ -105,7 +105,10 @@ pub struct WrapInfo {
 
 impl std::fmt::Debug for WrapInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WrapInfo").field("ttl", &self.ttl).field("creation_path", &self.creation_path).finish_non_exhaustive()
+        f.debug_struct("WrapInfo")
+            .field("ttl", &self.ttl)
+            .field("creation_path", &self.creation_path)
+            .finish_non_exhaustive()
     }
 }
 

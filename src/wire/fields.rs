@@ -110,7 +110,9 @@ impl Fields {
     /// # Errors
     /// 400 naming the field.
     pub fn count(&self, name: &str) -> Result<Option<u64>, Error> {
-        self.int(name)?.map(|number| u64::try_from(number).map_err(|_| cannot(name, "must not be negative"))).transpose()
+        self.int(name)?
+            .map(|number| u64::try_from(number).map_err(|_| cannot(name, "must not be negative")))
+            .transpose()
     }
 
     /// A duration in whole seconds: an integer, its text, or Go's notation. `""` is unset.
@@ -218,8 +220,10 @@ mod tests {
 
     #[test]
     fn coerces_as_vault_does() {
-        let f = fields(json!({"n": "7", "b": "t", "d": "1h", "i": 60, "null": null, "list": "a, b", "json": "[\"x\",\"y\"]",
-            "one": "a,b", "map": ["k=v"], "f": 3600.0}));
+        let f = fields(
+            json!({"n": "7", "b": "t", "d": "1h", "i": 60, "null": null, "list": "a, b", "json": "[\"x\",\"y\"]",
+            "one": "a,b", "map": ["k=v"], "f": 3600.0}),
+        );
         assert_eq!(f.int("n").unwrap(), Some(7));
         assert_eq!(f.bool("b").unwrap(), Some(true));
         assert_eq!(f.seconds("d").unwrap(), Some(3600));

@@ -71,7 +71,11 @@ impl Answer {
     /// # Errors
     /// [`super::Error::not_found`] for an empty list, as every Vault client expects.
     pub fn keys(keys: Vec<String>) -> Result<Self, super::Error> {
-        if keys.is_empty() { Err(super::Error::not_found()) } else { Ok(Self::data(serde_json::json!({ "keys": keys }))) }
+        if keys.is_empty() {
+            Err(super::Error::not_found())
+        } else {
+            Ok(Self::data(serde_json::json!({ "keys": keys })))
+        }
     }
 
     /// The same answer with a warning more.
