@@ -1,2 +1,8 @@
 //! Lessor: one role per process, chosen by the first argument.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lessor::base::tls::install_provider();
+    lessor::cli::main(std::env::args_os().collect())
+}
