@@ -14,12 +14,12 @@ pub struct Cli {
     pub command: Command,
 
     /// How much to log: trace, debug, info, warn, error, off.
-    #[arg(long, global = true, env = "LESSOR_LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
+    #[arg(long, global = true, env = "LESSOR_LOG_LEVEL")]
+    pub log_level: Option<String>,
 
     /// Shape of a log line: standard or json.
-    #[arg(long, global = true, env = "LESSOR_LOG_FORMAT", default_value = "standard")]
-    pub log_format: String,
+    #[arg(long, global = true, env = "LESSOR_LOG_FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// One role per process.

@@ -20,6 +20,8 @@ use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
 pub struct Settings {
     /// Limits of mounts that set none themselves.
     pub limits: Limits,
+    /// Shown in health and seal status; a name is made when there is none.
+    pub cluster_name: Option<String>,
 }
 
 /// Everything that exists only while the engine is unsealed.

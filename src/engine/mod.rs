@@ -197,7 +197,10 @@ impl Engine {
 
     async fn bring_up(&self) -> Result<Arc<Core>, Error> {
         let store: Arc<dyn Backend> = self.barrier.clone();
-        let cluster = self.name(&View::new(store.clone(), "sys/core/")).await?;
+        let mut cluster = self.name(&View::new(store.clone(), "sys/core/")).await?;
+        if let Some(name) = &self.settings.cluster_name {
+            cluster.name.clone_from(name);
+        }
         let (clock, random) = (self.clock.clone(), self.random.clone());
         let core = Core::load(store, self.settings.clone(), clock, random, self.shutdown.clone()).await?;
         core.bootstrap(&self.plan).await?;

@@ -79,6 +79,9 @@ impl Dev {
 /// # Errors
 /// When storage, seal or a listener cannot be brought up.
 pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+    for warning in &config.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
     let raw: Arc<dyn Backend> = match &config.storage {
         StorageConfig::Embedded { path } => Arc::new(Embedded::open(path).await?),
         StorageConfig::InMemory => Arc::new(Memory::default()),
@@ -89,7 +92,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let engine = Engine::new(Parts {
         raw,
         seal: Box::new(seal),
-        settings: Settings { limits: config.limits },
+        settings: Settings { limits: config.limits, cluster_name: config.cluster_name.clone() },
         plan: config.bootstrap.clone(),
         clock: Arc::new(SystemClock),
         random,
