@@ -159,7 +159,7 @@ impl Engine {
     /// # Errors
     /// What the store says.
     pub async fn is_initialized(&self) -> Result<bool, Error> {
-        Ok(seal::is_initialized(&*self.raw).await?)
+        Ok(seal::is_initialized(&self.raw).await?)
     }
 
     /// Makes keys and the root token, and unseals.
@@ -256,7 +256,7 @@ impl Engine {
     }
 
     async fn seal_shares(&self) -> Result<(u32, u32), Error> {
-        Ok(seal::shares(&*self.raw).await?)
+        Ok(seal::shares(&self.raw).await?)
     }
 
     fn storage_name(&self) -> &'static str {

@@ -12,7 +12,7 @@ use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
 use crate::base::{Random, Secret, tls};
 use crate::engine::core::Settings;
-use crate::engine::seal::StaticSeal;
+use crate::engine::seal::{SealKey, StaticSeal};
 use crate::engine::{Engine, Parts, bootstrap};
 use crate::storage::Backend;
 use crate::storage::embedded::Embedded;
@@ -46,7 +46,7 @@ impl Dev {
         random.fill(&mut key);
         let engine = Engine::new(Parts {
             raw: Arc::new(Memory::default()),
-            seal: Box::new(StaticSeal::new("dev", key, Arc::new(random))),
+            seal: Box::new(StaticSeal::new(SealKey::new("dev", key), None, Arc::new(random))),
             settings: Settings::default(),
             plan: bootstrap::Plan::default(),
             clock: Arc::new(SystemClock),
@@ -88,7 +88,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     };
     let random = Arc::new(SystemRandom);
     let SealConfig::Static { current, previous } = &config.seal;
-    let seal = StaticSeal::with_previous(current.clone(), previous.clone(), random.clone());
+    let seal = StaticSeal::new(current.clone(), previous.clone(), random.clone());
     let engine = Engine::new(Parts {
         raw,
         seal: Box::new(seal),
