@@ -7,6 +7,9 @@ pub mod error;
 pub mod listen;
 pub mod run;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use axum::{Extension, Router};
@@ -76,7 +79,7 @@ fn redirect(to: &str) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+mod path_tests {
     use super::*;
 
     #[test]
