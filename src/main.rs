@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use lessor::api::crds;
 use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
 use lessor::cli::{self, Cli, Command, args};
@@ -38,8 +39,8 @@ fn start(cli: Cli) -> Result<(), Failure> {
     let (level, format) = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
     let (level, format) = (cli.log_level.or(level).unwrap_or_default(), cli.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
-    if let Command::Crds = cli.command {
-        return print(&lessor::api::crds_yaml()?);
+    if let Command::Crds(flags) = &cli.command {
+        return crds(flags);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -52,9 +53,17 @@ fn start(cli: Cli) -> Result<(), Failure> {
             },
             Command::Operator(flags) => lessor::operator::run(flags.into(), shutdown).await,
             Command::Webhook(flags) => lessor::webhook::run(flags.into(), shutdown).await,
-            Command::Crds => Ok(()),
+            Command::Crds(_) => Ok(()),
         }
     })
+}
+
+fn crds(flags: &args::Crds) -> Result<(), Failure> {
+    match (&flags.write, &flags.check) {
+        (Some(folder), _) => Ok(crds::write(folder)?),
+        (None, Some(folder)) => Ok(crds::check(folder)?),
+        (None, None) => print(&crds::yaml()?),
+    }
 }
 
 async fn run_dev(dev: args::Dev, shutdown: Shutdown) -> Result<(), Failure> {

@@ -33,8 +33,20 @@ pub enum Command {
     Operator(Operator),
     /// Injects the agent into annotated pods.
     Webhook(Webhook),
-    /// Prints the CustomResourceDefinitions.
-    Crds,
+    /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
+    Crds(Crds),
+}
+
+/// Flags of `lessor crds`.
+#[derive(Debug, Args)]
+pub struct Crds {
+    /// Writes one file per kind into this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    pub write: Option<PathBuf>,
+
+    /// Fails if the files in this folder differ from the kinds.
+    #[arg(long, value_name = "DIR")]
+    pub check: Option<PathBuf>,
 }
 
 /// Flags of `lessor dev`.
