@@ -260,7 +260,12 @@ impl Tokens {
             // The last use leaves -1, so that the record stays until its leases are revoked.
             token.num_uses = if token.num_uses == 1 { -1 } else { token.num_uses - 1 };
             match self.view.put_if(&format!("id/{}", found.hash), &token, found.version).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    if let Some(fresh) = self.read(found.hash.clone()).await? {
+                        *found = fresh;
+                    }
+                    return Ok(true);
+                }
                 Err(StorageError::Conflict(_)) => match self.read(found.hash.clone()).await? {
                     Some(fresh) => *found = fresh,
                     None => return Ok(false),
