@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod duration;
+pub mod glob;
 pub mod hcl;
 pub mod http;
 pub mod random;

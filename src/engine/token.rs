@@ -241,6 +241,10 @@ impl Tokens {
         let mut token = found.token.clone();
         token.expires = Some(ttl::expiry(now, granted.ttl));
         token.last_renewal = Some(now);
+        if increment > 0 && token.path.starts_with("auth/token/") {
+            // No role says what it should be: what was granted last is what the next renewal without a wish gets.
+            token.role_ttl = granted.ttl;
+        }
         let due = Due::Token { hash: found.hash.clone() };
         let mut txn = self.expecting(found);
         self.view.stage_put(&mut txn, &format!("id/{}", found.hash), &token)?;

@@ -39,16 +39,15 @@ fn with_json(status: u16, bytes: serde_json::Result<Vec<u8>>, delivery: Option<D
         Some(delivery) => Body::new(Delivered { body: Full::new(Bytes::from(bytes)), delivery }),
         None => Body::from(bytes),
     };
-    let mut response = response(status, body);
-    // Exactly this, without a charset: hvac and the Agent's cache compare for equality.
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    response(status, body)
 }
 
 fn response(status: u16, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
+    // Exactly this, without a charset, on empty answers too: hvac and the Agent's cache compare for equality.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
         header::STRICT_TRANSPORT_SECURITY,
