@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::policy::{Acl, DEFAULT, Policy, Verb};
+use super::policy::{Acl, DEFAULT, Policy, Verb, plain_text};
 use crate::storage::View;
 use crate::wire::{Error, Fields, Operation};
 
@@ -137,6 +137,7 @@ impl Policies {
         if name.contains('/') || name.is_empty() {
             return Err(Error::bad_request(format!("{name:?} is not a policy name: it must not hold a slash")));
         }
+        let text = &*plain_text(text);
         let policy = Arc::new(Policy::parse(&name, text)?);
         let _one_writer = self.writing.lock().await;
         if self.text(&name).as_deref() == Some(text) {
