@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::config::{AutoAuth, Method};
-use crate::base::Secret;
+use super::config::{AutoAuth, Method, Sink};
+use super::write;
+use crate::base::{Secret, telemetry};
 use crate::client::{Client, Error};
 use crate::wire::Auth;
 
@@ -23,6 +24,32 @@ pub struct Session {
     pub own: bool,
     /// Whether leases belong to the workload and so outlive the token (the engine says so; Vault's never do).
     pub workload_leases: bool,
+}
+
+impl Session {
+    /// Puts the token into files.
+    ///
+    /// # Errors
+    /// The first file that cannot be written.
+    pub fn write_to(&self, sinks: &[Sink]) -> Result<(), super::Error> {
+        let token = self.client.token().map_or("", |token| token.expose());
+        sinks.iter().try_for_each(|sink| {
+            write::replace(&sink.path, token.as_bytes(), sink.mode, true).map_err(|source| super::Error::File {
+                verb: "write",
+                path: sink.path.clone(),
+                source,
+            })
+        })
+    }
+
+    /// Ends the token, unless somebody else made it.
+    pub async fn give_back(&self) {
+        if self.own
+            && let Err(error) = self.client.revoke_self().await
+        {
+            tracing::debug!(error = telemetry::chain(&error), "cannot revoke a token");
+        }
+    }
 }
 
 /// Logs in once.

@@ -4,6 +4,7 @@ mod arguments;
 mod command;
 pub mod config;
 mod error;
+mod live;
 mod login;
 mod query;
 mod ready;

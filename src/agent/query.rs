@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gotmpl::Value as Shown;
+use crate::base::template::Value as Shown;
 use serde_json::{Value, json};
 
 use crate::base::template::from_json;

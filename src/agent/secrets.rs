@@ -11,7 +11,7 @@ use super::query::Query;
 use super::renderer::Renderer;
 use super::schedule::{self, Backoff};
 use super::{Context, Error, MAX_ATTEMPTS};
-use crate::base::clock::{add, add_seconds};
+use crate::base::clock::{add, add_seconds, seconds_between};
 use crate::base::{Secret, Timestamp, telemetry};
 use crate::client::{self, Client};
 use crate::wire::Envelope;
@@ -179,6 +179,9 @@ impl Secrets {
             (Some(_), false, _) => schedule::reread(now, life, config.renewal_threshold, &**random),
             // The new password is there a moment after the old one's time is over.
             (None, _, Some(seconds)) => add_seconds(now, seconds + 1),
+            (None, _, None) if let Some(life) = own_life(envelope, now) => {
+                schedule::reread(now, life, config.renewal_threshold, &**random)
+            }
             (None, _, None) => schedule::interval(now, config.static_interval, &**random),
         };
         tracing::info!(path = query.path(), lease_seconds = envelope.lease_duration, renewable = renews, "read");
@@ -263,4 +266,15 @@ fn rotation(envelope: &Envelope) -> Option<u64> {
     let data = envelope.data.as_ref()?;
     let rotates = data.get("rotation_period").or_else(|| data.get("rotation_schedule")).is_some();
     data.get("ttl").filter(|_| rotates)?.as_u64()
+}
+
+/// The life of what carries its end in itself: a certificate, a token.
+fn own_life(envelope: &Envelope, now: Timestamp) -> Option<Duration> {
+    if let Some(auth) = &envelope.auth {
+        return (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration));
+    }
+    let data = envelope.data.as_ref()?;
+    let expiration = data.get("expiration").filter(|_| data.get("certificate").is_some())?.as_i64()?;
+    let end = Timestamp::from_second(expiration).ok()?;
+    Some(Duration::from_secs(seconds_between(now, end).max(1)))
 }

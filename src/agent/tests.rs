@@ -358,3 +358,28 @@ async fn sinks_get_the_token_and_commands_run_after_a_change() {
     assert_eq!(std::fs::read_to_string(&sink).unwrap(), "s.token");
     assert_eq!(std::fs::read_to_string(&mark).unwrap(), "user-1");
 }
+
+#[tokio::test]
+async fn a_certificate_is_issued_again_before_it_ends_and_a_static_password_read_after_its_rotation() {
+    let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let expiration = start.as_second() + 86_400;
+    let engine = FakeEngine::start(move |seen| match seen.line().as_str() {
+        "PUT auth/kubernetes/login" => login(0),
+        "PUT pki/issue/app" => (200, json!({"data": {"certificate": "PEM", "expiration": expiration}})),
+        "GET database/static-creds/app" => {
+            (200, json!({"data": {"username": "app", "password": "p", "ttl": 40_000, "rotation_period": 86_400}}))
+        }
+        _ => (204, Value::Null),
+    })
+    .await;
+    let certificate = r#"{{ with secret "pki/issue/app" "common_name=a" }}{{ .Data.certificate }}{{ end }}"#;
+    let password = r#"{{ with secret "database/static-creds/app" }}{{ .Data.password }}{{ end }}"#;
+    let mut stage = Stage::start(&engine, &[certificate, password], json!({})).await;
+    stage.until_ready().await;
+    let seconds = |stage: &Stage| stage.clock.now().duration_since(start).as_secs();
+    stage.advance_until(100, "a new password", || count(&engine, "GET database/static-creds/app") == 2).await;
+    assert!((40_000..=41_000).contains(&seconds(&stage)), "{}", seconds(&stage));
+    assert_eq!(count(&engine, "PUT pki/issue/app"), 1);
+    stage.advance_until(100, "a new certificate", || count(&engine, "PUT pki/issue/app") == 2).await;
+    assert!((73_000..=79_000).contains(&seconds(&stage)), "{}", seconds(&stage));
+}

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::live::Live;
 use super::login::{Session, login};
 use super::renderer::Renderer;
-use super::schedule::{self, Backoff};
+use super::schedule::Backoff;
 use super::secrets::Secrets;
-use super::{Context, Error, command, write};
+use super::{Context, Error, command};
 use crate::base::clock::add;
 use crate::base::shutdown::Shutdown;
 use crate::base::{Timestamp, telemetry};
@@ -19,17 +20,6 @@ use crate::client::Client;
 const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
 /// When files that could not be written are tried again.
 const WRITE_RETRY: Duration = Duration::from_secs(10);
-
-/// A session with its times.
-struct Live {
-    session: Session,
-    number: u64,
-    /// When it must be renewed or replaced; never for a token without an end.
-    due: Option<Timestamp>,
-    ends: Option<Timestamp>,
-    renews: bool,
-    failures: u32,
-}
 
 /// The one task that does everything, step by step.
 pub struct Worker {
@@ -172,9 +162,9 @@ impl Worker {
         if due.is_none_or(|due| due > now) {
             return Ok(());
         }
-        match &self.live {
+        match &mut self.live {
             Some(live) if live.renews => {
-                self.renew().await;
+                live.renew(&self.context).await;
                 Ok(())
             }
             _ => self.log_in().await,
@@ -186,17 +176,16 @@ impl Worker {
         match login(&self.client, &config.auth).await {
             Ok(session) => {
                 tracing::info!(mount = config.auth.mount, life = session.life.map(|life| life.as_secs()), "logged in");
-                for sink in &config.auth.sinks {
-                    let token = session.client.token().map_or("", |token| token.expose());
-                    write::replace(&sink.path, token.as_bytes(), sink.mode, true).map_err(|source| Error::File {
-                        verb: "write",
-                        path: sink.path.clone(),
-                        source,
-                    })?;
-                }
+                let written = session.write_to(&config.auth.sinks);
                 self.login_failures = 0;
                 self.begin(session);
-                Ok(())
+                match written {
+                    Err(error) if *self.ready.borrow() => {
+                        tracing::error!(error = telemetry::chain(&error), "the sink keeps the token before");
+                        Ok(())
+                    }
+                    outcome => outcome,
+                }
             }
             Err(error) if config.auth.exit_on_error => Err(Error::Login(error)),
             Err(error) => {
@@ -214,53 +203,12 @@ impl Worker {
     }
 
     fn begin(&mut self, session: Session) {
-        let Context { clock, random, config } = &*self.context;
-        let now = clock.now();
         self.sessions += 1;
-        let live = Live {
-            number: self.sessions,
-            due: session.life.map(|life| schedule::renewal(now, life, &**random)),
-            ends: session.life.map(|life| add(now, life)),
-            renews: session.renewable,
-            failures: 0,
-            session,
-        };
         // Leases die with the token that asked for them, unless the engine says that they belong to the workload.
-        self.secrets.session_changed(!live.session.workload_leases);
-        if let Some(old) = self.live.replace(live) {
-            self.replaced.push((old.session, add(now, config.revoke_grace)));
-        }
-    }
-
-    async fn renew(&mut self) {
-        let Context { clock, random, .. } = &*self.context;
-        let Some(live) = &mut self.live else { return };
-        let answer = live.session.client.renew_self(live.session.life.map(|life| life.as_secs())).await;
-        let now = clock.now();
-        match answer {
-            Ok(auth) => {
-                let life = Duration::from_secs(auth.lease_duration);
-                live.failures = 0;
-                live.ends = Some(add(now, life));
-                if live.session.life.is_some_and(|granted| life < granted) {
-                    tracing::info!(left = life.as_secs(), "the token cannot be extended further, logging in again");
-                    (live.renews, live.due) = (false, Some(now));
-                } else {
-                    live.due = Some(schedule::renewal(now, life, &**random));
-                }
-            }
-            Err(error) => {
-                let error_text = telemetry::chain(&error);
-                if error.retryable() && live.ends.is_none_or(|ends| ends > now) {
-                    live.failures += 1;
-                    let backoff = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
-                    live.due = Some(backoff.next(now, live.failures, &**random));
-                    tracing::warn!(attempt = live.failures, error = error_text, "cannot renew the token, trying again");
-                } else {
-                    tracing::warn!(error = error_text, "cannot renew the token, logging in again");
-                    (live.renews, live.due) = (false, Some(now));
-                }
-            }
+        self.secrets.session_changed(!session.workload_leases);
+        if let Some(old) = self.live.replace(Live::new(session, self.sessions, &self.context)) {
+            let end = add(self.context.clock.now(), self.context.config.revoke_grace);
+            self.replaced.push((old.session, end));
         }
     }
 
@@ -294,7 +242,7 @@ impl Worker {
         let (over, kept) = std::mem::take(&mut self.replaced).into_iter().partition(|(_, due)| *due <= now);
         self.replaced = kept;
         for (session, _) in over {
-            give_back(&session).await;
+            session.give_back().await;
         }
     }
 
@@ -305,22 +253,14 @@ impl Worker {
             let Some(live) = self.live.take() else { return };
             let (revoked, failed) = self.secrets.revoke_all(&live.session.client).await;
             for (session, _) in self.replaced.drain(..) {
-                give_back(&session).await;
+                session.give_back().await;
             }
-            give_back(&live.session).await;
+            live.session.give_back().await;
             tracing::info!(revoked, failed, "gave back leases and token");
         };
         tokio::select! {
             () = farewell => {}
             () = clock.sleep(LEAVE_DEADLINE) => tracing::warn!("stopped before everything was given back"),
         }
-    }
-}
-
-async fn give_back(session: &Session) {
-    if session.own
-        && let Err(error) = session.client.revoke_self().await
-    {
-        tracing::debug!(error = telemetry::chain(&error), "cannot revoke a token");
     }
 }

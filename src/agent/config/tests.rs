@@ -57,6 +57,16 @@ fn vaults_own_example_is_understood() {
 }
 
 #[test]
+fn the_sample_is_understood() {
+    let config = hcl(include_str!("../../../config/agent.hcl")).unwrap();
+    let [template] = &config.templates[..] else { panic!("one template") };
+    let TemplateBody::Text(text) = &template.body else { panic!("contents") };
+    assert_eq!((template.mode, config.revoke_grace), (0o440, Duration::from_secs(60)));
+    assert!(text.contains("{{- with secret \"database/creds/shop\" -}}"), "{text}");
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
 fn a_variable_may_hold_everything_plain_or_in_base64() {
     let json = r#"{"auto_auth": {"method": {"type": "token_file", "config": {"token_file_path": "/t"}}},
         "template": {"contents": "x", "destination": "/x"}}"#;

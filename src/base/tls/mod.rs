@@ -1,14 +1,18 @@
 //! TLS from PEM texts: what a client trusts and shows, what a server shows, and the one crypto provider of the process.
 
+#[cfg(all(test, feature = "operator"))]
+mod tests;
+mod verify;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Secret;
 
@@ -144,11 +148,12 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
-    let builder = if tls.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate::default()))
+    let verifier: Arc<dyn ServerCertVerifier> = if tls.skip_verify {
+        Arc::new(verify::Anyone::default())
     } else {
-        builder.with_root_certificates(roots(tls)?)
+        Arc::new(verify::Trusted::new(trusted(tls)?)?)
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match (&tls.client_cert_pem, &tls.client_key_pem) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(chain), Some(key)) => {
@@ -162,77 +167,27 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, Error> {
     }
 }
 
-fn roots(tls: &ClientTls) -> Result<RootCertStore, Error> {
-    let mut store = RootCertStore::empty();
-    let mut trust = |found: Vec<CertificateDer<'static>>| {
-        found.into_iter().try_for_each(|certificate| {
-            store.add(certificate).map_err(|source| Error::Unusable { what: "the CA certificate", source })
-        })
-    };
+/// The certificates that were configured, or else the system's.
+fn trusted(tls: &ClientTls) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let mut found = Vec::new();
     if let Some(pem) = &tls.ca_pem {
-        trust(certificates(pem.as_bytes(), "the CA certificate")?)?;
+        found.extend(certificates(pem.as_bytes(), "the CA certificate")?);
     }
     if let Some(path) = &tls.ca_file {
-        trust(certificates(&read(path)?, "the CA certificate file")?)?;
+        found.extend(certificates(&read(path)?, "the CA certificate file")?);
     }
-    if store.is_empty() {
-        // Single broken certificates in the system's store are common and no reason to trust nothing.
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if found.is_empty() {
+        found = rustls_native_certs::load_native_certs().certs;
     }
-    if store.is_empty() { Err(Error::NoRoots) } else { Ok(store) }
+    if found.is_empty() { Err(Error::NoRoots) } else { Ok(found) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })
 }
 
-/// Accepts every certificate, but still checks that the server holds the key of the one it shows.
-#[derive(Debug)]
-struct AnyCertificate(WebPkiSupportedAlgorithms);
-
-impl Default for AnyCertificate {
-    fn default() -> Self {
-        Self(ring::default_provider().signature_verification_algorithms)
-    }
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
 #[cfg(test)]
-mod tests {
+mod error_tests {
     use super::*;
 
     #[test]
