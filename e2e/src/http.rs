@@ -90,8 +90,9 @@ impl Http {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Answer, Failure> {
-        let mut request =
-            Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(format!("{}/v1/{path}", self.address));
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes())?)
+            .uri(format!("{}/v1/{path}", self.address));
         if let Some(token) = &self.token {
             request = request.header("X-Vault-Token", token);
         }

@@ -31,8 +31,9 @@ impl Postgres {
     /// # Panics
     /// When the query fails.
     pub async fn roles(&self, pattern: &str) -> Vec<String> {
-        let rows = self.client.query("SELECT rolname::text FROM pg_roles WHERE rolname LIKE $1 ORDER BY 1", &[&pattern]);
-        rows.await.unwrap().iter().map(|row| row.get(0)).collect()
+        let query = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE $1 ORDER BY 1";
+        let rows = self.client.query(query, &[&pattern]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     /// Whether there is a role of this name.

@@ -20,7 +20,8 @@ async fn with_database(http: &Http, address: &str) -> String {
     http.post("sys/mounts/database", json!({ "type": "database" })).await.expect_status(204);
     http.post("database/config/pg", postgres::connection(address)).await.expect_status(204);
     let role = unique("api");
-    let body = json!({ "db_name": "pg", "creation_statements": postgres::CREATION, "default_ttl": "1h", "max_ttl": "24h" });
+    let body =
+        json!({ "db_name": "pg", "creation_statements": postgres::CREATION, "default_ttl": "1h", "max_ttl": "24h" });
     http.post(&format!("database/roles/{role}"), body).await.expect_status(204);
     role
 }
@@ -40,8 +41,7 @@ async fn every_answer_is_the_whole_envelope_with_vaults_headers() {
     let (_lessor, http) = dev().await;
     let answer = http.get("auth/token/lookup-self").await.expect_status(200);
     assert_headers(&answer);
-    let expected =
-        ["auth", "data", "lease_duration", "lease_id", "renewable", "request_id", "warnings", "wrap_info"];
+    let expected = ["auth", "data", "lease_duration", "lease_id", "renewable", "request_id", "warnings", "wrap_info"];
     let mut found = keys(&answer.body);
     found.retain(|key| *key != "mount_type");
     found.sort_unstable();
@@ -75,8 +75,18 @@ async fn errors_have_vaults_status_and_body() {
         ("empty list", http.list("sys/leases/lookup/database/creds/absent").await, 404, vec![]),
         ("wrong operation", http.post(&format!("database/creds/{role}"), json!({})).await, 405, vec![unsupported]),
         ("no lease id", http.post("sys/leases/renew", json!({})).await, 400, vec!["lease_id must be specified"]),
-        ("unknown lease", http.post("sys/leases/lookup", json!({ "lease_id": "a/b" })).await, 400, vec!["invalid lease"]),
-        ("renewing none", http.post("sys/leases/renew", json!({ "lease_id": "a/b" })).await, 400, vec!["lease not found"]),
+        (
+            "unknown lease",
+            http.post("sys/leases/lookup", json!({ "lease_id": "a/b" })).await,
+            400,
+            vec!["invalid lease"],
+        ),
+        (
+            "renewing none",
+            http.post("sys/leases/renew", json!({ "lease_id": "a/b" })).await,
+            400,
+            vec!["lease not found"],
+        ),
     ];
     for (case, answer, status, errors) in cases {
         assert_eq!(answer.status, status, "{case}: {}", answer.body);

@@ -63,9 +63,8 @@ async fn kill_9_under_load_leaves_no_user_without_a_lease_and_loses_no_lease() {
     let held = Held::default();
     for _ in 0..ROUNDS {
         let (stop, before) = (Arc::new(AtomicBool::new(false)), held.lock().unwrap().len());
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| tokio::spawn(take(http.clone(), role.clone(), held.clone(), stop.clone())))
-            .collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|_| tokio::spawn(take(http.clone(), role.clone(), held.clone(), stop.clone()))).collect();
         eventually("the clients are served", Duration::from_secs(60), || async {
             let issued = held.lock().unwrap().len() - before;
             if issued >= BEFORE_KILL { Ok(()) } else { Err(issued) }
