@@ -25,9 +25,12 @@
 {{ include "lessor.engineArguments" . }}
 - --login-role=lessor-operator
 - --token-file=/var/run/secrets/lessor/token
-- --leader-lease={{ include "lessor.leaderLease" . }}
-- --namespace={{ .Release.Namespace }}
-- --health-address=[::]:{{ .Values.operator.healthPort }}
+- --database-mount=database
+{{- with .Values.operator.namespaces }}
+- --namespaces={{ join "," . }}
+{{- end }}
+- --identity=$(POD_NAME)
+- --listen=[::]:{{ .Values.operator.healthPort }}
 {{ include "lessor.logArguments" . }}
 {{- end -}}
 

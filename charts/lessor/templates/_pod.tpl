@@ -47,7 +47,7 @@ topologySpreadConstraints:
 {{- if $values.affinity }}
 affinity:
   {{- toYaml $values.affinity | nindent 2 }}
-{{- else if ne (index . 1) "engine" }}
+{{- else if eq (index . 1) "webhook" }}
 affinity:
   podAntiAffinity:
     preferredDuringSchedulingIgnoredDuringExecution:
@@ -71,10 +71,12 @@ args:
   {{- with $values.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with $values.extraEnv }}
 env:
+  - name: POD_NAME
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- end }}
 securityContext:
   {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
 {{- with $values.resources }}
