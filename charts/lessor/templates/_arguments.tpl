@@ -39,11 +39,10 @@
 {{ include "lessor.engineArguments" . }}
 - --agent-image={{ include "lessor.image" . }}
 - --agent-image-pull-policy={{ .Values.image.pullPolicy }}
-- --configuration-name={{ include "lessor.name" (list . "webhook") }}
-- --service-name={{ include "lessor.name" (list . "webhook") }}
-- --certificate-secret={{ include "lessor.webhookSecret" . }}
 - --namespace={{ .Release.Namespace }}
-- --listen-address=[::]:{{ .Values.webhook.port }}
-- --health-address=[::]:{{ .Values.webhook.healthPort }}
+- --service-name={{ include "lessor.name" (list . "webhook") }}
+- --configuration-name={{ include "lessor.name" (list . "webhook") }}
+- --secret-name={{ include "lessor.webhookSecret" . }}
+- --listen=[::]:{{ .Values.webhook.port }}
 {{ include "lessor.logArguments" . }}
 {{- end -}}

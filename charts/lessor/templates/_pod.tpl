@@ -85,18 +85,19 @@ resources:
 {{- end }}
 {{- end -}}
 
-{{/* Probes of operator and webhook. */}}
+{{/* Probes of operator and webhook: (list PORT SCHEME). */}}
 {{- define "lessor.probes" -}}
+{{- $where := printf "port: %s, scheme: %s" (index . 0) (index . 1) -}}
 startupProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, {{ $where }}}
   periodSeconds: 1
-  failureThreshold: 60
+  failureThreshold: 120
 livenessProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, {{ $where }}}
   periodSeconds: 10
   timeoutSeconds: 3
 readinessProbe:
-  httpGet: {path: /readyz, port: health}
+  httpGet: {path: /readyz, {{ $where }}}
   periodSeconds: 5
   timeoutSeconds: 3
 {{- end -}}
