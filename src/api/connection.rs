@@ -91,7 +91,7 @@ pub struct DatabaseConnectionSpec {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {
     /// Name of the Secret, in the namespace of the object that refers to it.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// The key that holds the user's name.
     #[serde(default = "username_key")]
@@ -120,7 +120,7 @@ pub struct ConnectionTls {
 #[serde(rename_all = "camelCase")]
 pub struct CaRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// The key that holds the PEM text.
     #[serde(default = "ca_key")]
@@ -133,7 +133,7 @@ pub struct CaRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 

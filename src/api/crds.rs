@@ -133,7 +133,11 @@ mod tests {
         for crd in crds() {
             let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
             for part in ["spec", "status"] {
-                walk(&schema["openAPIV3Schema"]["properties"][part], &format!("{}.{part}", crd.spec.names.kind), &mut bare);
+                walk(
+                    &schema["openAPIV3Schema"]["properties"][part],
+                    &format!("{}.{part}", crd.spec.names.kind),
+                    &mut bare,
+                );
             }
         }
         assert!(bare.is_empty(), "{bare:?}");

@@ -42,7 +42,7 @@ pub struct DynamicDatabaseSecretSpec {
     pub role_ref: RoleRef,
 
     /// The ServiceAccount of this namespace that asks for the user: the operator logs in as it, never with its own rights.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub service_account_name: String,
 
     /// The Secret to write.
@@ -55,7 +55,7 @@ pub struct DynamicDatabaseSecretSpec {
 
     /// After how much of the lease it is renewed, in percent.
     #[serde(default = "two_thirds")]
-    #[schemars(range(min = 10, max = 90))]
+    #[schemars(with = "i32", range(min = 10, max = 90))]
     pub renewal_percent: u8,
 
     /// How one user follows another.
@@ -72,11 +72,11 @@ pub struct DynamicDatabaseSecretSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RoleRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
     /// Its namespace. Default: the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
 }
 
@@ -154,7 +154,7 @@ pub struct RestartTarget {
     /// Its kind.
     pub kind: TargetKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 

@@ -12,12 +12,14 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const FINALIZER: &str = "lessor.dev/revoke";
 /// Label of pods that the webhook injected, value `true`: their end is reported to the engine at once.
 pub const INJECTED: &str = "lessor.dev/injected";
-/// Label of a Secret: the DynamicDatabaseSecret that it belongs to.
+/// Annotation of a Secret: the DynamicDatabaseSecret that it belongs to.
 pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
 /// Annotation of a Secret: the lease behind its credential, as JSON.
 pub const LEASE: &str = "lessor.dev/lease";
 /// Annotation of a Secret: leases whose credentials it held before and that still live, as JSON.
 pub const PREVIOUS_LEASES: &str = "lessor.dev/previous-leases";
+/// Annotation of a Secret: the hash of what the operator wrote into it.
+pub const CONTENT_HASH: &str = "lessor.dev/content-hash";
 /// Annotation of a Secret: the content hash that restarted workloads must carry.
 pub const RESTART: &str = "lessor.dev/restart";
 /// Prefix of the annotation of a pod template; the Secret's name follows, the value is its content hash.

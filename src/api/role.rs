@@ -80,7 +80,7 @@ pub struct DatabaseRoleSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
 }
 
@@ -92,14 +92,17 @@ pub struct ConnectionRef {
 pub struct Allowed {
     /// The namespace of the ServiceAccounts. Default: the role's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
     /// The labels of the namespaces of the ServiceAccounts; `{}` is every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_selector: Option<LabelSelector>,
     /// Names of ServiceAccounts, or `*` alone for all that the namespaces have.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = Rule::new("!self.exists(name, name.contains('*')) || self == ['*']")
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9.]*[a-z0-9])?)$"))
+    )]
+    #[x_kube(validation = Rule::new("!self.exists(name, name == '*') || self == ['*']")
         .message("serviceAccounts holds names, or \"*\" alone"))]
     pub service_accounts: Vec<String>,
 }

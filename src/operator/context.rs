@@ -1,0 +1,127 @@
+//! What every reconciler shares: clients, time, events, counters, and the watched objects of all kinds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::reflector::Store;
+use kube::{Resource, ResourceExt};
+
+use super::metrics::Metrics;
+use super::session::Session;
+use super::tenant::Tenants;
+use super::watched::Watched;
+use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
+use crate::base::telemetry;
+use crate::base::{Clock, Random};
+
+/// The first wait after a failure.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The longest wait when trying again may help by itself.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// The longest wait when somebody has to change something; most such changes wake the object anyway.
+const LONGEST_WAIT_FOR_CHANGE: Duration = Duration::from_secs(120);
+/// Kubernetes takes 1,024 bytes for an event's note.
+const LONGEST_NOTE: usize = 1000;
+
+/// Shared by all reconcilers of one operator.
+pub struct Context {
+    /// The Kubernetes API with the operator's own rights.
+    pub kube: kube::Client,
+    /// The engine with the operator's own rights: configuration and ends of workloads, never credentials.
+    pub session: Session,
+    /// The engine with the rights of tenants.
+    pub tenants: Tenants,
+    /// Mount of the database engine, without slashes at its ends.
+    pub database_mount: String,
+    /// Mount of the kubernetes login, without `auth/`.
+    pub auth_mount: String,
+    /// Audience of the tokens that tenants log in with.
+    pub audience: String,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for spreading retries.
+    pub random: Arc<dyn Random>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// All DatabaseConnections.
+    pub connections: Watched<DatabaseConnection>,
+    /// All DatabaseRoles.
+    pub roles: Watched<DatabaseRole>,
+    /// All DynamicDatabaseSecrets.
+    pub secrets: Watched<DynamicDatabaseSecret>,
+    /// All namespaces; `None` when the operator is limited to some and may not list them.
+    pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// Failures in a row, by the object's UID.
+    pub failures: Failures,
+}
+
+impl Context {
+    /// Tells the user of an object what happened. A failure to do so is logged only.
+    pub async fn publish<K>(&self, object: &K, kind: EventType, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let mut end = note.len().min(LONGEST_NOTE);
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        let event = Event {
+            type_: kind,
+            reason: reason.to_owned(),
+            note: Some(note[..end].to_owned()),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            let (name, error) = (object.name_any(), telemetry::chain(&error));
+            tracing::warn!(%name, reason, %error, "cannot publish an event");
+        }
+    }
+}
+
+/// Failures in a row by object, for waits that grow.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Counts one more failure and returns how long to wait.
+    pub fn next_wait(&self, uid: &str, needs_change: bool, random: &dyn Random) -> Duration {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(uid.to_owned()).or_default();
+        let longest = if needs_change { LONGEST_WAIT_FOR_CHANGE } else { LONGEST_RETRY };
+        let wait = FIRST_RETRY.saturating_mul(1 << (*count).min(16)).min(longest);
+        *count += 1;
+        wait.mul_f64(random.jitter(0.2))
+    }
+
+    /// The object got through, or is gone.
+    pub fn clear(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random::SeededRandom;
+
+    #[test]
+    fn waits_grow_to_a_limit_and_start_anew_after_success() {
+        let (failures, random) = (Failures::default(), SeededRandom::new(1));
+        let waits: Vec<_> = (0..20).map(|_| failures.next_wait("uid", false, &random)).collect();
+        assert!(waits[0] < Duration::from_millis(601), "{waits:?}");
+        assert!(waits[3] > waits[0] * 4, "{waits:?}");
+        assert!(waits[19] <= LONGEST_RETRY.mul_f64(1.2), "{waits:?}");
+        assert!(
+            (0..20).map(|_| failures.next_wait("other", true, &random)).any(|wait| wait > LONGEST_RETRY.mul_f64(1.2))
+        );
+        failures.clear("uid");
+        assert!(failures.next_wait("uid", false, &random) < Duration::from_millis(601));
+    }
+}

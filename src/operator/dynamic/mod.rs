@@ -1,0 +1,52 @@
+//! DynamicDatabaseSecrets: a credential asked for as the tenant, written into a Secret, renewed, replaced in time, revoked.
+//!
+//! What is true stands in the Secret (credential and leases, `record.rs`) and at the engine; the status adds the times of
+//! renewals. So a restarted operator, a repeated look or a lost status make no new credential.
+
+mod content;
+mod destination;
+mod endpoint;
+mod engine;
+mod plan;
+mod record;
+mod restart;
+mod rotation;
+mod sync;
+
+use async_trait::async_trait;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::context::Context;
+use super::error::Error;
+use super::kind::{Done, Kind, describe};
+use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus};
+
+#[async_trait]
+impl Kind for DynamicDatabaseSecret {
+    type Status = DynamicDatabaseSecretStatus;
+
+    fn status(&self) -> Option<&Self::Status> {
+        self.status.as_ref()
+    }
+
+    async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error> {
+        sync::Pass::new(self, context, status)?.run().await
+    }
+
+    async fn clean_up(&self, context: &Context) -> Result<(), Error> {
+        let uid = self.uid().unwrap_or_default();
+        context.tenants.forget(&uid);
+        // Ends every lease that this object owns, also one whose Secret was never written or is gone already.
+        let answer = context.session.write("sys/lessor/workloads/end", &json!({ "uids": [uid] })).await;
+        answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))
+    }
+
+    fn left_behind(&self) -> String {
+        let user = self.status.as_ref().and_then(|status| status.username.as_deref()).unwrap_or("(none known)");
+        format!(
+            "database user {user} could not be revoked: it is dropped as soon as the engine and the operator can, \
+             at the latest when its lease ends"
+        )
+    }
+}

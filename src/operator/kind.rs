@@ -1,0 +1,199 @@
+//! What reconciling has in common for every kind: finalizer, conditions, events, status, retries and a deletion that ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::EventType;
+use kube::{Api, ResourceExt};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::{self, Error};
+use super::watched::Object;
+use crate::api::condition::{self, Conditions, READY, Statement};
+use crate::api::names::{FINALIZER, MANAGER};
+
+/// How long after an object's deletion its clean-up is given up, so that it is gone within 30 s.
+const CLEANUP_ENDS: Duration = Duration::from_secs(20);
+/// The longest one attempt of a clean-up takes.
+const CLEANUP_ATTEMPT: Duration = Duration::from_secs(8);
+/// The wait between attempts.
+const CLEANUP_PAUSE: Duration = Duration::from_secs(2);
+
+/// A kind that the operator reconciles.
+#[async_trait]
+pub trait Kind: Object {
+    /// Its status.
+    type Status: Conditions + Clone + Default + PartialEq + Serialize + Send + Sync;
+
+    /// The status as it was read.
+    fn status(&self) -> Option<&Self::Status>;
+
+    /// Brings the world in line with the object; run again, it changes nothing. Conditions other than Ready, and every other
+    /// field of the status, are set in `status`, which is written whether this succeeds or fails.
+    ///
+    /// # Errors
+    /// Become the Ready condition's reason and message, and are tried again.
+    async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error>;
+
+    /// Undoes what [`Kind::sync`] did. Idempotent.
+    ///
+    /// # Errors
+    /// It is then tried again until it is given up.
+    async fn clean_up(&self, context: &Context) -> Result<(), Error>;
+
+    /// What stays behind when the clean-up was given up, for the event that says so.
+    fn left_behind(&self) -> String;
+}
+
+/// A sync that got through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// One word in CamelCase for the Ready condition.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// When to look again.
+    pub next: Duration,
+}
+
+/// The namespace of a namespaced object.
+pub fn namespace_of<K: Object>(object: &K) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+/// `DatabaseRole shop/orders`, for messages.
+pub fn describe<K: Object>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), namespace_of(object), object.name_any())
+}
+
+fn api<K: Object>(object: &K, context: &Context) -> Api<K> {
+    Api::namespaced(context.kube.clone(), &namespace_of(object))
+}
+
+/// One pass over one object.
+///
+/// # Errors
+/// What [`Kind::sync`], [`Kind::clean_up`] or the Kubernetes API say; [`on_error`] decides when to come back.
+pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Error> {
+    if object.meta().deletion_timestamp.is_some() {
+        return finish(&*object, &context).await;
+    }
+    if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        set_finalizer(&*object, &context, true).await?;
+    }
+    let mut status = object.status().cloned().unwrap_or_default();
+    let outcome = object.sync(&context, &mut status).await;
+    let story;
+    let ready = match &outcome {
+        Ok(done) => Statement { kind: READY, holds: true, reason: done.reason, message: &done.message },
+        Err(error) => {
+            story = error.story();
+            Statement { kind: READY, holds: false, reason: error.reason(), message: &story }
+        }
+    };
+    let generation = object.meta().generation;
+    status.observe(generation);
+    condition::set(status.conditions_mut(), &ready, generation, context.clock.now());
+    publish_change(&*object, &context, &ready).await;
+    if object.status() != Some(&status) {
+        write_status(&*object, &context, &status).await?;
+    }
+    let done = outcome?;
+    context.failures.clear(&object.uid().unwrap_or_default());
+    context.metrics.reconciled(kind_name::<K>(), "Ok");
+    Ok(Action::requeue(done.next))
+}
+
+/// Logs a failure once and says when to try again.
+pub fn on_error<K: Kind>(object: Arc<K>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = if object.meta().deletion_timestamp.is_some() {
+        CLEANUP_PAUSE
+    } else {
+        context.failures.next_wait(&object.uid().unwrap_or_default(), error.needs_change(), &*context.random)
+    };
+    context.metrics.reconciled(kind_name::<K>(), error.reason());
+    let (object, retry_seconds) = (describe(&*object), wait.as_secs_f32());
+    tracing::warn!(%object, reason = error.reason(), error = %error.story(), retry_seconds, "reconcile failed");
+    Action::requeue(wait)
+}
+
+fn kind_name<K: Kind>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(name) => name,
+        std::borrow::Cow::Owned(_) => "unknown",
+    }
+}
+
+/// An event for every change of the Ready condition's status or reason, and for none of its repetitions.
+async fn publish_change<K: Kind>(object: &K, context: &Context, ready: &Statement<'_>) {
+    let known = object.status().and_then(|status| condition::get(status.conditions(), READY));
+    let same = known.is_some_and(|known| (known.status == "True") == ready.holds && known.reason == ready.reason);
+    if !same {
+        let kind = if ready.holds { EventType::Normal } else { EventType::Warning };
+        context.publish(object, kind, ready.reason, "Reconcile", ready.message).await;
+    }
+}
+
+/// Applies the whole status; an object that is gone meanwhile needs none.
+async fn write_status<K: Kind>(object: &K, context: &Context, status: &K::Status) -> Result<(), Error> {
+    let patch = with_type(object, json!({ "status": status }));
+    let params = PatchParams::apply(MANAGER).force();
+    match api(object, context).patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+        Err(error) if !error::is_not_found(&error) => {
+            Err(Error::kube(format!("cannot write the status of {}", describe(object)))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Server-side apply of the finalizer alone: other owners' finalizers stay as they are.
+async fn set_finalizer<K: Kind>(object: &K, context: &Context, present: bool) -> Result<(), Error> {
+    let list: &[&str] = if present { &[FINALIZER] } else { &[] };
+    // With the UID, an apply for an object that is gone fails instead of making it again.
+    let metadata = json!({ "name": object.name_any(), "uid": object.uid(), "finalizers": list });
+    let patch = with_type(object, json!({ "metadata": metadata }));
+    let params = PatchParams::apply(MANAGER).force();
+    match api(object, context).patch(&object.name_any(), &params, &Patch::Apply(&patch)).await {
+        Err(error) if !present && (error::is_not_found(&error) || error::is_conflict(&error)) => Ok(()),
+        Err(error) => Err(Error::kube(format!("cannot set the finalizer of {}", describe(object)))(error)),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn with_type<K: Kind>(object: &K, mut body: Value) -> Value {
+    body["apiVersion"] = json!(K::api_version(&()));
+    body["kind"] = json!(K::kind(&()));
+    if body.get("metadata").is_none() {
+        body["metadata"] = json!({ "name": object.name_any() });
+    }
+    body
+}
+
+/// Cleans up after an object that is being deleted, and lets it go in time even if that fails.
+async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error> {
+    if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let attempt = tokio::time::timeout(CLEANUP_ATTEMPT, object.clean_up(context)).await.unwrap_or_else(|_| {
+        Err(Error::waiting("Timeout", format!("cleaning up took longer than {} s", CLEANUP_ATTEMPT.as_secs())))
+    });
+    if let Err(error) = attempt {
+        let asked = object.meta().deletion_timestamp.as_ref().map_or(context.clock.now(), |time| time.0);
+        let waited = Duration::try_from(context.clock.now().duration_since(asked)).unwrap_or_default();
+        if waited < CLEANUP_ENDS {
+            return Err(error);
+        }
+        let note = format!("{}: {}", object.left_behind(), error.story());
+        tracing::warn!(object = %describe(object), error = %error.story(), "clean-up given up");
+        context.publish(object, EventType::Warning, "CleanupIncomplete", "Delete", &note).await;
+    }
+    set_finalizer(object, context, false).await?;
+    context.failures.clear(&object.uid().unwrap_or_default());
+    context.metrics.forget(&namespace_of(object), &object.name_any());
+    Ok(Action::await_change())
+}

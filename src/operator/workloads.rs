@@ -1,0 +1,257 @@
+//! The end of workloads: pods that are gone or have finished, and custom resources that are gone, are reported to the
+//! engine, which drops their database users.
+//!
+//! Injected pods are watched, so their end is reported at once. What was missed, because operator or engine were down, is
+//! found by comparing the engine's list of workloads with the cluster.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::context::Context;
+use super::error::Error;
+use crate::api::DynamicDatabaseSecret;
+use crate::api::names::INJECTED;
+use crate::base::telemetry;
+
+/// How often the engine's list is compared with the cluster.
+const COMPARISON: Duration = Duration::from_secs(300);
+/// How soon after a failed comparison: the engine was down, and may have missed ends.
+const COMPARISON_RETRY: Duration = Duration::from_secs(10);
+/// The wait after a failed report.
+const REPORT_RETRY: Duration = Duration::from_secs(1);
+/// The most UIDs of one report.
+const REPORT_SIZE: usize = 500;
+
+/// The pods that run now, by UID, shared between the watch and the comparison.
+type Running = Arc<Mutex<HashSet<String>>>;
+
+/// Runs watch, reports and comparison for ever.
+pub async fn run(context: Arc<Context>, namespaces: Vec<String>) {
+    let running = Running::default();
+    let (ended, reports) = mpsc::unbounded_channel();
+    tokio::join!(
+        watch(&context, &namespaces, &running, &ended),
+        report(&context, reports),
+        compare(&context, &namespaces, &running, &ended),
+    );
+}
+
+/// The injected pods of one watch.
+#[derive(Debug, Default)]
+struct Tracker {
+    running: HashSet<String>,
+    /// What a new listing has brought so far.
+    listed: HashSet<String>,
+}
+
+impl Tracker {
+    /// Takes an event in and returns the UIDs of pods that have ended with it.
+    fn observe(&mut self, event: &watcher::Event<Pod>) -> Vec<String> {
+        let uid = |pod: &Pod| pod.uid().unwrap_or_default();
+        match event {
+            watcher::Event::Apply(pod) if has_finished(pod) => self.running.take(&uid(pod)).into_iter().collect(),
+            watcher::Event::Apply(pod) => {
+                self.running.insert(uid(pod));
+                Vec::new()
+            }
+            watcher::Event::Delete(pod) => {
+                self.running.remove(&uid(pod));
+                vec![uid(pod)]
+            }
+            watcher::Event::Init => {
+                self.listed.clear();
+                Vec::new()
+            }
+            watcher::Event::InitApply(pod) => {
+                if !has_finished(pod) {
+                    self.listed.insert(uid(pod));
+                }
+                Vec::new()
+            }
+            watcher::Event::InitDone => {
+                let before = std::mem::replace(&mut self.running, std::mem::take(&mut self.listed));
+                before.difference(&self.running).cloned().collect()
+            }
+        }
+    }
+}
+
+fn has_finished(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+async fn watch(context: &Context, namespaces: &[String], running: &Running, ended: &mpsc::UnboundedSender<String>) {
+    let apis: Vec<Api<Pod>> = if namespaces.is_empty() {
+        vec![Api::all(context.kube.clone())]
+    } else {
+        namespaces.iter().map(|namespace| Api::namespaced(context.kube.clone(), namespace)).collect()
+    };
+    let mut trackers: Vec<Tracker> = apis.iter().map(|_| Tracker::default()).collect();
+    let selected = watcher::Config::default().labels(&format!("{INJECTED}=true"));
+    let streams = apis.into_iter().enumerate().map(|(index, api)| {
+        // Only identity and phase are looked at; a pod's spec is by far its largest part.
+        let slim = |pod: &mut Pod| {
+            pod.spec = None;
+            pod.metadata.managed_fields = None;
+            pod.metadata.annotations = None;
+        };
+        watcher(api, selected.clone()).default_backoff().modify(slim).map(move |event| (index, event)).boxed()
+    });
+    let mut events = stream::select_all(streams);
+    while let Some((index, event)) = events.next().await {
+        match event {
+            Ok(event) => {
+                for uid in trackers[index].observe(&event) {
+                    let _ = ended.send(uid);
+                }
+                let mut shared = running.lock().unwrap_or_else(PoisonError::into_inner);
+                *shared = trackers.iter().flat_map(|tracker| tracker.running.iter().cloned()).collect();
+            }
+            Err(error) => tracing::warn!(error = %telemetry::chain(&error), "watch of injected pods interrupted"),
+        }
+    }
+}
+
+/// Passes UIDs on to the engine, in batches, until it has taken them.
+async fn report(context: &Context, mut reports: mpsc::UnboundedReceiver<String>) {
+    let mut waiting = BTreeSet::new();
+    loop {
+        if waiting.is_empty() {
+            let Some(uid) = reports.recv().await else { return };
+            waiting.insert(uid);
+        }
+        while let Ok(uid) = reports.try_recv() {
+            waiting.insert(uid);
+        }
+        let batch: Vec<String> = waiting.iter().take(REPORT_SIZE).cloned().collect();
+        match context.session.write("sys/lessor/workloads/end", &json!({ "uids": batch })).await {
+            Ok(_) => {
+                tracing::info!(workloads = batch.len(), "reported the end of workloads");
+                context.metrics.workloads_ended.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                waiting.retain(|uid| !batch.contains(uid));
+            }
+            Err(error) => {
+                tracing::warn!(error = %telemetry::chain(&error), waiting = waiting.len(), "cannot report ended workloads");
+                context.clock.sleep(REPORT_RETRY.mul_f64(context.random.jitter(0.2))).await;
+            }
+        }
+    }
+}
+
+/// A workload that owns leases, as the engine knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Owner {
+    uid: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    name: String,
+}
+
+async fn compare(context: &Context, namespaces: &[String], running: &Running, ended: &mpsc::UnboundedSender<String>) {
+    loop {
+        let wait = match lost(context, namespaces, running).await {
+            Ok(uids) => {
+                for uid in uids {
+                    let _ = ended.send(uid);
+                }
+                COMPARISON
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.story(), "cannot compare the engine's workloads with the cluster");
+                COMPARISON_RETRY
+            }
+        };
+        context.clock.sleep(wait.mul_f64(context.random.jitter(0.1))).await;
+    }
+}
+
+/// The UIDs of owners that the cluster does not have any more.
+async fn lost(context: &Context, namespaces: &[String], running: &Running) -> Result<Vec<String>, Error> {
+    let what = "cannot list the engine's workloads";
+    let answer = context.session.read("sys/lessor/workloads").await.map_err(Error::engine(what))?;
+    let rows = answer.and_then(|envelope| envelope.data).map(|mut data| data["workloads"].take()).unwrap_or_default();
+    let owners: Vec<Owner> =
+        serde_json::from_value(rows).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))?;
+    let mut gone = Vec::new();
+    for owner in owners {
+        let watched = namespaces.is_empty() || namespaces.contains(&owner.namespace);
+        let known = running.lock().unwrap_or_else(PoisonError::into_inner).contains(&owner.uid)
+            || context
+                .secrets
+                .get(&owner.namespace, &owner.name)
+                .is_some_and(|found| found.uid().as_ref() == Some(&owner.uid));
+        if watched && !known && !exists(context, &owner).await? {
+            tracing::info!(namespace = owner.namespace, name = owner.name, "this workload has ended unseen");
+            gone.push(owner.uid);
+        }
+    }
+    Ok(gone)
+}
+
+/// Asks the cluster itself: a pod may have logged in without being injected, and a watch may lag.
+async fn exists(context: &Context, owner: &Owner) -> Result<bool, Error> {
+    let Owner { uid, namespace, name } = owner;
+    if namespace.is_empty() || name.is_empty() {
+        // Not a workload of this cluster's kinds; whoever recorded it ends it.
+        return Ok(true);
+    }
+    let what = || format!("cannot look for workload {namespace}/{name}");
+    let pods: Api<Pod> = Api::namespaced(context.kube.clone(), namespace);
+    let pod = pods.get_opt(name).await.map_err(Error::kube(what()))?;
+    if pod.is_some_and(|pod| pod.uid().as_ref() == Some(uid) && !has_finished(&pod)) {
+        return Ok(true);
+    }
+    let secrets: Api<DynamicDatabaseSecret> = Api::namespaced(context.kube.clone(), namespace);
+    let secret = secrets.get_opt(name).await.map_err(Error::kube(what()))?;
+    Ok(secret.is_some_and(|secret| secret.uid().as_ref() == Some(uid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str, phase: &str) -> Pod {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": uid, "uid": uid }, "status": { "phase": phase },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn deleted_and_finished_pods_have_ended() {
+        let mut tracker = Tracker::default();
+        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Pending"))).is_empty());
+        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Running"))).is_empty());
+        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded"))), ["a"]);
+        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded"))).is_empty(), "reported once");
+        tracker.observe(&watcher::Event::Apply(pod("b", "Running")));
+        assert_eq!(tracker.observe(&watcher::Event::Delete(pod("b", "Running"))), ["b"]);
+    }
+
+    #[test]
+    fn a_new_listing_tells_what_was_missed() {
+        let mut tracker = Tracker::default();
+        for uid in ["a", "b", "c"] {
+            tracker.observe(&watcher::Event::Apply(pod(uid, "Running")));
+        }
+        tracker.observe(&watcher::Event::Init);
+        tracker.observe(&watcher::Event::InitApply(pod("b", "Running")));
+        tracker.observe(&watcher::Event::InitApply(pod("c", "Failed")));
+        let mut ended = tracker.observe(&watcher::Event::InitDone);
+        ended.sort();
+        assert_eq!(ended, ["a", "c"]);
+        assert_eq!(tracker.running, HashSet::from(["b".to_owned()]));
+    }
+}
