@@ -2,11 +2,17 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use lessor::api::crds;
+use lessor::base::clock::SystemClock;
+use lessor::base::random::SystemRandom;
 use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
 use lessor::cli::{self, Cli, Command, args};
+use lessor::client::ClientConfig;
+use lessor::operator::{self, Election};
 use lessor::server::config::Config;
 use lessor::server::run::{self, Failure};
 
@@ -51,6 +57,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
                 Some(config) => run::server(config, shutdown).await,
                 None => Ok(()),
             },
+            Command::Operator(flags) => run_operator(flags, shutdown).await,
             Command::Crds(_) => Ok(()),
         }
     })
@@ -62,6 +69,29 @@ fn print_crds(flags: &args::Crds) -> Result<(), Failure> {
         (None, Some(folder)) => Ok(crds::check(folder)?),
         (None, None) => print(&crds::yaml()?),
     }
+}
+
+async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), Failure> {
+    let mut engine = ClientConfig::new(flags.engine.engine_address);
+    engine.tls.ca_file = flags.engine.engine_ca_file;
+    // An object that waits for a hanging engine keeps others from their turn.
+    engine.timeout = Duration::from_secs(20);
+    let (lease, identity) = (flags.leader_lease.zip(flags.lease_namespace), flags.identity);
+    let election = lease.map(|(name, namespace)| Election { namespace, name, identity: identity.clone() });
+    let options = operator::Options {
+        engine,
+        auth_mount: flags.engine.auth_mount,
+        login_role: flags.login_role,
+        token_file: flags.token_file,
+        database_mount: flags.database_mount,
+        namespaces: flags.namespaces,
+        audience: flags.engine.token_audience,
+        identity,
+        election,
+        listen: flags.listen,
+    };
+    let kube = kube::Client::try_default().await?;
+    Ok(operator::run(options, kube, Arc::new(SystemClock), Arc::new(SystemRandom), shutdown).await?)
 }
 
 async fn run_dev(dev: args::Dev, shutdown: Shutdown) -> Result<(), Failure> {

@@ -29,6 +29,8 @@ pub enum Command {
     Dev(Dev),
     /// The engine with encrypted storage, behind Vault's HTTP API.
     Server(Server),
+    /// Reconciles Lessor's kinds into engine configuration and Kubernetes Secrets.
+    Operator(Operator),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
 }
@@ -63,4 +65,64 @@ pub struct Server {
     /// Configuration file in HCL or JSON, with the keys that Vault's users know.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// How a role reaches the engine.
+#[derive(Debug, Args)]
+pub struct EngineFlags {
+    /// URL of the engine (Lessor, Vault or OpenBao).
+    #[arg(long, env = "VAULT_ADDR", default_value = "http://127.0.0.1:8200")]
+    pub engine_address: String,
+
+    /// File with the CA certificates of the engine, PEM.
+    #[arg(long, env = "VAULT_CACERT", value_name = "FILE")]
+    pub engine_ca_file: Option<PathBuf>,
+
+    /// Mount path of the kubernetes login.
+    #[arg(long, default_value = "kubernetes")]
+    pub auth_mount: String,
+
+    /// Audience of the ServiceAccount tokens that log in.
+    #[arg(long, default_value = "lessor")]
+    pub token_audience: String,
+}
+
+/// Flags of `lessor operator`.
+#[derive(Debug, Args)]
+pub struct Operator {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub engine: EngineFlags,
+
+    /// The operator's own login role at the engine.
+    #[arg(long, default_value = "lessor-operator")]
+    pub login_role: String,
+
+    /// The projected ServiceAccount token that the operator logs in to the engine with.
+    #[arg(long, value_name = "FILE", default_value = "/var/run/secrets/lessor/token")]
+    pub token_file: PathBuf,
+
+    /// Mount path of the database engine.
+    #[arg(long, default_value = "database")]
+    pub database_mount: String,
+
+    /// Namespaces to watch, separated by commas. Default: all.
+    #[arg(long, value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+
+    /// The coordination Lease whose holder works while other replicas wait. Without it this replica works at once.
+    #[arg(long, value_name = "NAME", requires = "lease_namespace")]
+    pub leader_lease: Option<String>,
+
+    /// Namespace of the coordination Lease.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// Name of this replica, in events and in the coordination Lease.
+    #[arg(long, env = "HOSTNAME", default_value = "lessor-operator")]
+    pub identity: String,
+
+    /// Address of probes and metrics.
+    #[arg(long, default_value = "[::]:8080")]
+    pub listen: SocketAddr,
 }

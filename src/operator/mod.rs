@@ -7,6 +7,7 @@
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
 //! | `workloads.rs` | pods and objects that are gone, to the engine |
 //! | `session.rs`, `tenant.rs` | logins at the engine: the operator's own, and those of tenants |
+//! | `leader.rs` | of several replicas, the one that works |
 //! | `watched.rs` | the objects of a kind, and the queue of its reconciler |
 //!
 //! # What it may do in the cluster
@@ -23,6 +24,7 @@
 //! | (core) | pods | get, list, watch | injected pods; old pods of a restart |
 //! | apps | deployments, statefulsets, daemonsets | get, patch | restarts |
 //! | events.k8s.io | events | create, patch | events |
+//! | coordination.k8s.io | leases | get, create, update | leader election, in the operator's own namespace only |
 //! | (core) | namespaces | list, watch | `namespaceSelector`; cluster-wide mode only |
 //!
 //! # What it may do at the engine
@@ -39,16 +41,16 @@ mod dynamic;
 mod error;
 mod health;
 mod kind;
+mod leader;
 mod leases;
 mod metrics;
+mod options;
 mod role;
 mod session;
 mod tenant;
 mod watched;
 mod workloads;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,55 +68,15 @@ use crate::api::names::MANAGER;
 use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random, telemetry};
-use crate::client::{Client, ClientConfig};
+use crate::client::Client;
 use context::Context;
 use kind::{Kind, namespace_of};
+use leader::Candidate;
+pub use options::{Election, Options, RunError};
 use watched::{Feed, Watched};
 
 /// How many objects of one kind are reconciled at the same time.
 const CONCURRENCY: u16 = 32;
-
-/// The settings of an operator.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The engine: address, CA, time limits.
-    pub engine: ClientConfig,
-    /// Mount of the kubernetes login, without `auth/`. Usually `kubernetes`.
-    pub auth_mount: String,
-    /// The operator's own login role. Usually `lessor-operator`.
-    pub login_role: String,
-    /// The operator's projected ServiceAccount token. Usually `/var/run/secrets/lessor/token`.
-    pub token_file: PathBuf,
-    /// Mount of the database engine. Usually `database`.
-    pub database_mount: String,
-    /// Namespaces to watch; none is all.
-    pub namespaces: Vec<String>,
-    /// Audience of the ServiceAccount tokens that tenants log in with. Usually `lessor`.
-    pub audience: String,
-    /// Names this process in events; its pod's name.
-    pub identity: String,
-    /// Where probes and metrics are served.
-    pub listen: SocketAddr,
-}
-
-/// Why an operator ended.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The settings for the engine are unusable.
-    #[error("cannot set up the engine's client")]
-    Engine(#[source] crate::client::Error),
-    /// Probes and metrics cannot be served.
-    #[error("cannot serve probes and metrics on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A part that runs for ever has ended. The process must end as well, so that another takes its place.
-    #[error("{0} has ended unexpectedly")]
-    PartEnded(String),
-}
 
 /// Runs until the stop is requested: finishes what it is at, and begins nothing new.
 ///
@@ -132,21 +94,26 @@ pub async fn run(
     let (roles, role_feeds) = Watched::new(&namespaces);
     let (secrets, secret_feeds) = Watched::new(&namespaces);
     let (namespace_store, namespace_writer) = reflector::store();
-    let listen = options.listen;
+    let (listen, election) = (options.listen, options.election.clone());
     let context = Arc::new(Context {
         namespaces: namespaces.is_empty().then_some(namespace_store),
-        ..context(options, kube, clock, random, Kinds { connections, roles, secrets })?
+        ..context(options, kube.clone(), clock.clone(), random.clone(), Kinds { connections, roles, secrets })?
     });
-    let mut tasks = JoinSet::new();
-    let ready = Arc::new(AtomicBool::new(false));
-    let (probes, stop) = (health::serve(listen, context.clone(), ready.clone(), shutdown.clone()), shutdown.clone());
-    tasks.spawn(async move {
-        match probes.await {
-            Ok(()) => Ok(()),
-            Err(source) => Err(RunError::Listen { address: listen, source }),
+    // A replica that only waits is as ready as it can be.
+    let ready = Arc::new(AtomicBool::new(election.is_some()));
+    let mut parts = Parts { context: context.clone(), shutdown: shutdown.clone(), tasks: JoinSet::new() };
+    let probes = health::serve(listen, context.clone(), ready.clone(), shutdown.clone());
+    parts.tasks.spawn(async move { probes.await.map_err(|source| RunError::Listen { address: listen, source }) });
+    let mut leading = None;
+    if let Some(election) = election {
+        let mut candidate = Candidate::new(kube, election, clock, random);
+        tokio::select! {
+            () = candidate.win() => {}
+            () = shutdown.requested() => return parts.wait(None).await,
         }
-    });
-    let mut parts = Parts { context: context.clone(), shutdown, tasks };
+        ready.store(false, Ordering::Relaxed);
+        leading = Some(candidate);
+    }
     if namespaces.is_empty() {
         parts.forever("the watch of namespaces", watch_namespaces(context.clone(), namespace_writer));
     }
@@ -155,12 +122,16 @@ pub async fn run(
     parts.kind(secret_feeds, &context.secrets, |_, _| {});
     parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces));
     parts.tasks.spawn(async move {
-        listed(&context).await;
-        ready.store(true, Ordering::Relaxed);
-        tracing::info!("operator ready");
+        tokio::select! {
+            () = listed(&context) => {
+                ready.store(true, Ordering::Relaxed);
+                tracing::info!("operator ready");
+            }
+            () = shutdown.requested() => {}
+        }
         Ok(())
     });
-    parts.wait(stop).await
+    parts.wait(leading).await
 }
 
 /// The watched objects of all kinds.
@@ -267,15 +238,32 @@ impl Parts {
         }
     }
 
-    /// Returns when every part has stopped after a request, or with the first that fails.
-    async fn wait(mut self, stop: Shutdown) -> Result<(), RunError> {
-        while let Some(ended) = self.tasks.join_next().await {
-            match ended {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if !stop.is_requested() => return Err(error),
-                Ok(Err(error)) => tracing::warn!(error = %telemetry::chain(&error), "stopping"),
-                Err(error) => return Err(RunError::PartEnded(format!("a part ({error})"))),
+    /// Returns when every part has stopped after a request, or with the first that fails. The leadership is kept until the
+    /// last part has stopped, and given back then.
+    async fn wait(mut self, mut leading: Option<Candidate>) -> Result<(), RunError> {
+        {
+            let mut kept = std::pin::pin!(async {
+                match &mut leading {
+                    Some(candidate) => candidate.keep().await,
+                    None => std::future::pending().await,
+                }
+            });
+            loop {
+                let ended = tokio::select! {
+                    ended = self.tasks.join_next() => ended,
+                    () = &mut kept => return Err(RunError::PartEnded("the leadership".to_owned())),
+                };
+                match ended {
+                    None => break,
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) if !self.shutdown.is_requested() => return Err(error),
+                    Some(Ok(Err(error))) => tracing::warn!(error = %telemetry::chain(&error), "stopping"),
+                    Some(Err(error)) => return Err(RunError::PartEnded(format!("a part ({error})"))),
+                }
             }
+        }
+        if let Some(candidate) = leading {
+            candidate.resign().await;
         }
         Ok(())
     }
