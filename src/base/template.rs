@@ -1,1 +1,0 @@
-//! Go templates with the functions that Vault's users know; the same renderer for agent, operator and user names.
