@@ -1,2 +1,84 @@
 //! Lessor: one role per process, chosen by the first argument.
-fn main() {}
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use lessor::api::crds;
+use lessor::base::shutdown::{self, Shutdown};
+use lessor::base::{Secret, telemetry, tls};
+use lessor::cli::{self, Cli, Command, args};
+use lessor::server::config::Config;
+use lessor::server::run::{self, Failure};
+
+fn main() -> ExitCode {
+    tls::install_provider();
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
+            // Nothing is left to do when even the message cannot be written.
+            let _ = error.print();
+            return code;
+        }
+    };
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "lessor: {}", telemetry::chain(&*error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<(), Failure> {
+    let config = match &cli.command {
+        Command::Server(server) => Some(Config::load(&server.config)?),
+        _ => None,
+    };
+    // The command line beats the file.
+    let (level, format) = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
+    let (level, format) = (cli.log_level.or(level).unwrap_or_default(), cli.log_format.or(format).unwrap_or_default());
+    telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
+    if let Command::Crds(flags) = &cli.command {
+        return crds(flags);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = shutdown::on_signals()?;
+        match cli.command {
+            Command::Dev(dev) => run_dev(dev, shutdown).await,
+            Command::Server(_) => match config {
+                Some(config) => run::server(config, shutdown).await,
+                None => Ok(()),
+            },
+            Command::Operator(flags) => lessor::operator::run(flags.into(), shutdown).await,
+            Command::Webhook(flags) => lessor::webhook::run(flags.into(), shutdown).await,
+            Command::Crds(_) => Ok(()),
+        }
+    })
+}
+
+fn crds(flags: &args::Crds) -> Result<(), Failure> {
+    match (&flags.write, &flags.check) {
+        (Some(folder), _) => Ok(crds::write(folder)?),
+        (None, Some(folder)) => Ok(crds::check(folder)?),
+        (None, None) => print(&crds::yaml()?),
+    }
+}
+
+async fn run_dev(dev: args::Dev, shutdown: Shutdown) -> Result<(), Failure> {
+    let started = run::Dev::start(dev.listen, dev.root_token.map(Secret::new), shutdown).await?;
+    // The one token that is printed: dev mode exists to be tried out, and holds nothing when it ends.
+    print(&format!(
+        "==> Lessor in dev mode: everything is in memory and ends with this process\n\n    export VAULT_ADDR='http://{}'\n    export VAULT_TOKEN='{}'\n\n",
+        started.address,
+        started.root_token.expose()
+    ))?;
+    started.serve().await
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

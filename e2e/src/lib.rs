@@ -1,1 +1,19 @@
-//! Helpers of the end-to-end tests.
+//! Helpers of the end-to-end tests: real servers as child processes, a real cluster, and what happens to them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "only tests use this: a helper that cannot do its work ends the test, and real servers live in real time"
+)]
+
+pub mod cluster;
+pub mod environment;
+pub mod eventually;
+pub mod http;
+pub mod lessor;
+pub mod namespace;
+pub mod postgres;
+pub mod proxy;

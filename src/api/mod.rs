@@ -1,1 +1,15 @@
-//! The Kubernetes kinds of group lessor.dev.
+//! The Kubernetes kinds of Lessor: one custom resource per file, their shared parts, and the generated definitions.
+
+pub mod condition;
+pub mod connection;
+pub mod crds;
+pub mod dynamic_secret;
+pub mod names;
+pub mod period;
+pub mod role;
+
+pub use connection::{DatabaseConnection, DatabaseConnectionSpec, DatabaseConnectionStatus};
+pub use crds::crds;
+pub use dynamic_secret::{DynamicDatabaseSecret, DynamicDatabaseSecretSpec, DynamicDatabaseSecretStatus};
+pub use period::Period;
+pub use role::{DatabaseRole, DatabaseRoleSpec, DatabaseRoleStatus};

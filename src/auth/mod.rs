@@ -13,13 +13,15 @@ use crate::storage::View;
 use crate::wire::{Answer, Error, Request};
 
 pub mod approle;
+pub mod cidr;
 pub mod kubernetes;
+pub mod role_name;
 pub mod token_params;
 
 pub use token_params::{TokenParams, TokenType};
 
 /// Every type that `sys/auth` can mount.
-pub const TABLE: &[Spec] = &[approle::SPEC, kubernetes::SPEC];
+pub const TABLE: &[Spec] = &[approle::SPEC];
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy)]
@@ -49,6 +51,13 @@ pub enum Outcome {
     Answer(Answer),
     /// The caller is who it says: make a token for it.
     Login(Box<Login>),
+}
+
+impl Outcome {
+    /// A login that succeeded.
+    pub fn login(login: Login) -> Self {
+        Self::Login(Box::new(login))
+    }
 }
 
 /// Who logged in, and what token it gets.

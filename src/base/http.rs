@@ -135,9 +135,17 @@ impl HttpClient {
     pub fn new(tls: &ClientTls) -> Result<Self, HttpError> {
         let client = Self { tls: tls.clone(), plain: builder().build(connector()), secure: OnceLock::new() };
         if tls.is_customised() {
-            client.secure()?;
+            client.prepare_tls()?;
         }
         Ok(client)
+    }
+
+    /// Reads certificates now and not at the first `https://` request, to find what is wrong with them at once.
+    ///
+    /// # Errors
+    /// Of kind [`HttpErrorKind::Tls`].
+    pub fn prepare_tls(&self) -> Result<(), HttpError> {
+        self.secure().map(drop)
     }
 
     /// Sends one request and reads the whole answer.

@@ -3,6 +3,7 @@
 pub mod boolean;
 pub mod clock;
 pub mod duration;
+pub mod glob;
 pub mod hcl;
 pub mod http;
 pub mod random;

@@ -1,2 +1,7 @@
 //! The agent that runs beside a pod.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lessor::agent::main(std::env::args().skip(1))
+}

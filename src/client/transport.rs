@@ -68,8 +68,12 @@ impl Transport {
         {
             return Err(Error::Config(format!("engine namespace {namespace:?} cannot be sent as a header"), None));
         }
-        let http = HttpClient::new(&config.tls)
-            .map_err(|error| Error::Config(format!("TLS to the engine at {}", config.address), Some(error)))?;
+        let prepared = HttpClient::new(&config.tls).and_then(|http| match scheme {
+            Some("https") => http.prepare_tls().map(|()| http),
+            _ => Ok(http),
+        });
+        let http =
+            prepared.map_err(|error| Error::Config(format!("TLS to the engine at {}", config.address), Some(error)))?;
         Ok(Self { http, config, clock, random })
     }
 

@@ -5,6 +5,8 @@
 use async_trait::async_trait;
 
 pub mod barrier;
+#[cfg(test)]
+mod conformance;
 pub mod embedded;
 pub mod memory;
 pub mod view;

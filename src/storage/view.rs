@@ -152,8 +152,8 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::Memory;
     use super::*;
+    use crate::storage::memory::Memory;
 
     fn view() -> View {
         View::new(Arc::new(Memory::default()), "mount/")

@@ -1,0 +1,61 @@
+# What a developer runs. `make help` lists it; CONTRIBUTING.md says more.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-down test unit e2e cluster programs bench crds
+
+# Every build here names the target, so that unit tests, end-to-end tests and the programs they start share one cache,
+# and links libc in, so that the programs run in an image without any library.
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+VARIABLE := CARGO_TARGET_$(shell tr a-z- A-Z_ <<<'$(TARGET)')
+export CARGO_BUILD_TARGET := $(TARGET)
+export $(VARIABLE)_RUSTFLAGS := -C target-feature=+crt-static
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CONTEXT
+
+OUT := $(CARGO_TARGET_DIR)/$(TARGET)
+STEP := e2e/step
+DEMO := LESSOR_BINARY=$(OUT)/release/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent
+# The tests have a cluster of their own, so that they leave a running demo alone.
+TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent
+
+help: ## list these targets
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo '  CONTEXT=NAME       demo, demo-down, test and e2e on a cluster of your kubeconfig instead of one of their own'
+
+build: ## the two programs as they are released, linked statically
+	@$(STEP) 'building lessor (release)' cargo build --locked --release --package lessor --bin lessor
+	@$(STEP) 'building lessor-agent' cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
+	@ls -lh $(OUT)/release/lessor $(OUT)/agent/lessor-agent | awk '{ print "  " $$NF ", " $$5 "B" }'
+
+demo: build ## show the main job on a real cluster, from nothing; leaves the cluster running
+	@$(DEMO) e2e/prepare-cluster
+	@$(DEMO) e2e/demo
+
+demo-down: ## remove what `make demo` made
+	@e2e/demo down
+
+test: unit e2e ## all tests: unit, API, drivers, end to end on a real cluster
+
+unit: programs ## the tests that need nothing but cargo
+	@$(STEP) 'unit tests' cargo test --locked --workspace --exclude lessor-e2e --no-fail-fast
+
+e2e: programs ## the tests with real servers and a real cluster
+	@$(STEP) 'building lessor-agent' cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
+	@$(STEP) 'a Python client of Vault (hvac)' e2e/compat/prepare
+	@$(TEST) e2e/prepare-cluster
+	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
+	@$(TEST) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster $(STEP) 'end-to-end tests' cargo test --locked --workspace --test main -- $(TESTS)
+	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'taking the cluster down' e2e/cluster/down
+
+# Programs and tests in one go: a build without the tests would build most dependencies a second time, since
+# dev-dependencies switch features on.
+programs:
+	@$(STEP) 'building the programs and the tests' cargo build --locked --workspace --all-targets
+
+bench: build ## issue credentials beside pgbench; writes bench/RESULTS.md
+	@$(STEP) 'building the load generator' cargo build --locked --release --workspace --bin bench
+	@$(DEMO) LESSOR_CLUSTER=lessor-bench bench/run $(OUT)/release/bench
+
+crds: programs ## write the generated CustomResourceDefinitions
+	@e2e/generate

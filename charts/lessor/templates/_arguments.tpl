@@ -1,0 +1,46 @@
+{{/* The command line of every role, in one place. */}}
+
+{{- define "lessor.logArguments" -}}
+- --log-level={{ .Values.log.level }}
+- --log-format={{ .Values.log.format }}
+{{- end -}}
+
+{{- define "lessor.engineArguments" -}}
+- --engine-address={{ include "lessor.engineAddress" . }}
+{{- if .Values.engine.tls.enabled }}
+- --engine-ca-file=/etc/lessor/ca/ca.crt
+{{- end }}
+- --auth-mount={{ .Values.auth.mount }}
+- --token-audience={{ .Values.auth.audience }}
+{{- end -}}
+
+{{- define "lessor.arguments.engine" -}}
+- server
+- --config=/etc/lessor/server.hcl
+{{ include "lessor.logArguments" . }}
+{{- end -}}
+
+{{- define "lessor.arguments.operator" -}}
+- operator
+{{ include "lessor.engineArguments" . }}
+- --login-role=lessor-operator
+- --token-file=/var/run/secrets/lessor/token
+- --leader-lease={{ include "lessor.leaderLease" . }}
+- --namespace={{ .Release.Namespace }}
+- --health-address=[::]:{{ .Values.operator.healthPort }}
+{{ include "lessor.logArguments" . }}
+{{- end -}}
+
+{{- define "lessor.arguments.webhook" -}}
+- webhook
+{{ include "lessor.engineArguments" . }}
+- --agent-image={{ include "lessor.image" . }}
+- --agent-image-pull-policy={{ .Values.image.pullPolicy }}
+- --configuration-name={{ include "lessor.name" (list . "webhook") }}
+- --service-name={{ include "lessor.name" (list . "webhook") }}
+- --certificate-secret={{ include "lessor.webhookSecret" . }}
+- --namespace={{ .Release.Namespace }}
+- --listen-address=[::]:{{ .Values.webhook.port }}
+- --health-address=[::]:{{ .Values.webhook.healthPort }}
+{{ include "lessor.logArguments" . }}
+{{- end -}}

@@ -1,0 +1,58 @@
+# A configuration of Lessor's engine: lessor server --config server.hcl
+#
+# HCL or JSON, with the keys that Vault and OpenBao use; what those know and this does not is ignored with a warning. In a
+# cluster the Helm chart writes this file.
+
+# Where the engine keeps mounts, policies, tokens and leases; everything in it is encrypted. "inmem" forgets it all at the end.
+storage "embedded" {
+  path = "/var/lib/lessor"
+}
+
+# Vault's HTTP API. There may be several listeners.
+listener "tcp" {
+  address       = "127.0.0.1:8200"
+  tls_cert_file = "/etc/lessor/tls/tls.crt" # PEM; the server's certificate first, then the chain
+  tls_key_file  = "/etc/lessor/tls/tls.key"
+
+  # Instead of the two files, plain HTTP: only where nobody can listen in.
+  # tls_disable = true
+}
+
+# What protects the storage's key: 32 bytes, raw, in hex or in base64, such as `openssl rand -base64 32` prints. Without this
+# key the storage cannot be read: back it up, elsewhere than the storage. Besides file:// there is env://VARIABLE.
+seal "static" {
+  current_key_id = "2026-01"
+  current_key    = "file:///etc/lessor/seal.key"
+
+  # To change the key: the new one above, and the one before it here until the engine has been started once.
+  # previous_key_id = "2025-01"
+  # previous_key    = "file:///etc/lessor/seal-2025-01.key"
+}
+
+# How clients reach the engine.
+api_addr = "https://127.0.0.1:8200"
+
+# The time that a lease lasts when neither role nor mount says, and the longest that any may last.
+default_lease_ttl = "1h"
+max_lease_ttl     = "768h"
+
+log_level  = "info"     # trace, debug, info, warn, error, off
+log_format = "standard" # or json, one object a line
+
+# In a Kubernetes cluster: what the engine sets up itself when it starts. With this stanza a new engine also initialises itself
+# and gives up its root token. Without it, POST sys/init answers the recovery shares and a root token.
+# bootstrap {
+#   kubernetes_auth {
+#     path            = "kubernetes"
+#     kubernetes_host = "https://kubernetes.default.svc"
+#   }
+#   database {
+#     path = "database"
+#   }
+#   operator {
+#     role            = "lessor-operator"
+#     service_account = "lessor-operator"
+#     namespace       = "lessor"
+#     audience        = "lessor"
+#   }
+# }

@@ -1,0 +1,63 @@
+//! Clients of Vault, unmodified, against `lessor dev`.
+
+use std::process::Stdio;
+
+use lessor_e2e::environment::{unique, variable};
+use lessor_e2e::lessor::Lessor;
+use lessor_e2e::postgres::{self, Postgres};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
+
+const ROOT: &str = "the-root-token";
+
+#[tokio::test]
+async fn hvac_takes_renews_and_gives_back_a_credential() {
+    let lessor = Lessor::dev(ROOT).await;
+    let http = lessor.http().with_token(ROOT);
+    let role = unique("hvac");
+    http.post("sys/mounts/database", json!({ "type": "database" })).await.expect_status(204);
+    http.post("database/config/pg", postgres::connection(&postgres::address())).await.expect_status(204);
+    let body = json!({ "db_name": "pg", "creation_statements": [postgres::CREATION], "default_ttl": 3600 });
+    http.post(&format!("database/roles/{role}"), body).await.expect_status(204);
+    let database = Postgres::connect().await;
+
+    let mut client = Command::new(variable("LESSOR_HVAC_PYTHON"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/compat/vault_client.py"))
+        .args([http.address(), &role])
+        .env("ROOT_TOKEN", ROOT)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let user = lines.next_line().await.unwrap().expect("the client gets a user: its own error stands above");
+    assert!(database.has_role(&user).await);
+    client.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+    let end = lines.next_line().await.unwrap();
+    assert_eq!(end.as_deref(), Some("revoked"), "the client's own error stands above");
+    assert!(!database.has_role(&user).await);
+    assert!(client.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn curl_needs_no_content_type() {
+    let lessor = Lessor::dev(ROOT).await;
+    let curl = async |arguments: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--fail-with-body", "--header", &format!("X-Vault-Token: {ROOT}")]);
+        let output = command.args(arguments).output().await.expect("curl can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or(Value::Null)
+    };
+    let url = |path: &str| format!("{}/v1/{path}", lessor.http().address());
+    // curl itself says application/x-www-form-urlencoded, as thousands of scripts do.
+    curl(&["--data", r#"{"type": "approle"}"#, &url("sys/auth/approle")]).await;
+    // And once with no Content-Type at all.
+    curl(&["--header", "Content-Type:", "--data", r#"{"token_policies": "a,b"}"#, &url("auth/approle/role/app")]).await;
+    let role = curl(&[&url("auth/approle/role/app")]).await;
+    assert_eq!(role["data"]["token_policies"], json!(["a", "b"]));
+    let listed = curl(&["--request", "LIST", &url("auth/approle/role")]).await;
+    assert_eq!(listed["data"]["keys"], json!(["app"]));
+}

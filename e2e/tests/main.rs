@@ -1,0 +1,14 @@
+//! Everything that needs more than one process: real servers, a real cluster, real clients.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a failed expectation is a test's result, and real servers live in real time"
+)]
+
+mod api;
+mod compat;
+mod faults;

@@ -1,0 +1,69 @@
+//! Names that operator, webhook and users share: labels, annotations, finalizer, and what an object is called in the engine.
+
+/// The API group of every kind, and the prefix of labels and annotations.
+pub const GROUP: &str = "lessor.dev";
+/// The version of every kind.
+pub const VERSION: &str = "v1alpha1";
+/// Field manager of everything that the operator applies, and the value of [`MANAGED_BY`].
+pub const MANAGER: &str = "lessor-operator";
+/// Says which program keeps an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Holds an object back until its part in the engine is cleaned up.
+pub const FINALIZER: &str = "lessor.dev/revoke";
+/// Label of pods that the webhook injected, value `true`: their end is reported to the engine at once.
+pub const INJECTED: &str = "lessor.dev/injected";
+/// Label of a Secret: the DynamicDatabaseSecret that it belongs to.
+pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
+/// Annotation of a Secret: the lease behind its credential, as JSON.
+pub const LEASE: &str = "lessor.dev/lease";
+/// Annotation of a Secret: leases whose credentials it held before and that still live, as JSON.
+pub const PREVIOUS_LEASES: &str = "lessor.dev/previous-leases";
+/// Annotation of a Secret: the content hash that restarted workloads must carry.
+pub const RESTART: &str = "lessor.dev/restart";
+/// Prefix of the annotation of a pod template; the Secret's name follows, the value is its content hash.
+const SECRET_HASH: &str = "secret-hash-";
+/// The longest name part of an annotation key that Kubernetes takes.
+const MAX_NAME: usize = 63;
+
+/// What an object is called in the engine: `NAMESPACE.NAME`. No two objects share it, since a namespace holds no dot, and it
+/// is legal in Vault's rule for names.
+pub fn engine_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}.{name}")
+}
+
+/// The policy that a DatabaseRole's login role carries, for the role's engine name.
+pub fn role_policy(engine_name: &str) -> String {
+    format!("lessor-role-{engine_name}")
+}
+
+/// The pod template annotation that carries the content hash of the Secret `name`. `digest` shortens a name that is too long
+/// for a key; it must be hexadecimal and of at least 16 characters.
+pub fn secret_hash_annotation(name: &str, digest: impl FnOnce(&str) -> String) -> String {
+    let room = MAX_NAME - SECRET_HASH.len();
+    if name.len() <= room {
+        return format!("{GROUP}/{SECRET_HASH}{name}");
+    }
+    // Kubernetes names are ASCII; cutting at a byte is cutting at a character.
+    let digest = digest(name);
+    format!("{GROUP}/{SECRET_HASH}{}-{}", &name[..room - 17], &digest[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_ends_at_the_first_dot() {
+        assert_ne!(engine_name("a", "b.c"), engine_name("a-b", "c"));
+        assert_eq!(engine_name("shop", "orders.v1").split_once('.'), Some(("shop", "orders.v1")));
+    }
+
+    #[test]
+    fn a_long_secret_name_still_gives_a_legal_annotation() {
+        let digest = |_: &str| "0123456789abcdef0123".to_owned();
+        assert_eq!(secret_hash_annotation("app-db", digest), "lessor.dev/secret-hash-app-db");
+        let key = secret_hash_annotation(&"x".repeat(253), digest);
+        assert_eq!(key.split_once('/').unwrap().1.len(), MAX_NAME);
+        assert!(key.ends_with("-0123456789abcdef"));
+    }
+}

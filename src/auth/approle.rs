@@ -1,1 +1,0 @@
-//! Login with a role id and a secret id.

@@ -1,0 +1,328 @@
+//! The unsealed engine: token, policy, plug-in, answer. Every request that needs storage takes the one path of [`Core::handle`].
+
+use std::sync::Arc;
+
+use super::lease::{Leases, Parts};
+use super::policies::{Access, Policies};
+use super::request::{Incoming, Reply};
+use super::token::{Found, Tokens};
+use super::ttl::Limits;
+use super::{due, mount};
+use crate::auth::{self, Login, Method};
+use crate::base::shutdown::Shutdown;
+use crate::base::{Clock, Random};
+use crate::secrets::{self, SecretsEngine};
+use crate::storage::{Backend, View};
+use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
+
+/// What of the configuration the core uses.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Limits of mounts that set none themselves.
+    pub limits: Limits,
+    /// Shown in health and seal status; a name is made when there is none.
+    pub cluster_name: Option<String>,
+}
+
+/// Everything that exists only while the engine is unsealed.
+pub struct Core {
+    pub(super) mounts: Arc<mount::Table<dyn SecretsEngine>>,
+    pub(super) methods: mount::Table<dyn Method>,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) policies: Policies,
+    pub(super) leases: Arc<Leases>,
+    pub(super) settings: Settings,
+    pub(super) random: Arc<dyn Random>,
+    pub(super) clock: Arc<dyn Clock>,
+    store: Arc<dyn Backend>,
+}
+
+/// A caller whose token was found.
+pub(super) struct Session {
+    pub(super) found: Found,
+    pub(super) access: Arc<Access>,
+}
+
+impl Core {
+    /// Loads mounts and policies from an unsealed store and starts expiry, which runs until `shutdown`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn load(
+        store: Arc<dyn Backend>,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, Error> {
+        let view = View::new(store.clone(), "sys/");
+        let open = open_secrets(store.clone(), clock.clone(), random.clone());
+        let mounts = Arc::new(mount::Table::load(view.sub("core"), "mounts", open).await?);
+        let open = open_method(store.clone(), clock.clone(), random.clone());
+        let methods = mount::Table::load(view.sub("core"), "auth", open).await?;
+        let due = due::Index::new(view.sub("due"));
+        let tokens = Tokens::open(view.sub("token"), due.clone(), clock.clone(), random.clone()).await?;
+        let tokens = Arc::new(tokens);
+        let (leases, undelivered) = Leases::open(Parts {
+            view: view.clone(),
+            due,
+            mounts: mounts.clone(),
+            tokens: tokens.clone(),
+            limits: settings.limits,
+            clock: clock.clone(),
+            random: random.clone(),
+        });
+        tokio::spawn(leases.clone().run(undelivered, shutdown));
+        let policies = Policies::load(view.sub("policy")).await?;
+        Ok(Arc::new(Self { mounts, methods, tokens, policies, leases, settings, random, clock, store }))
+    }
+
+    /// The store, for what must be read without a token (bootstrap).
+    pub(super) fn store(&self) -> &Arc<dyn Backend> {
+        &self.store
+    }
+
+    /// Answers one request: token, policy, plug-in.
+    ///
+    /// # Errors
+    /// As vault-api.md says; every error becomes HTTP in `server/error.rs`.
+    pub async fn handle(self: &Arc<Self>, mut incoming: Incoming) -> Result<Reply, Error> {
+        if let Some((mounted, rest)) = self.login_path(&incoming.path) {
+            return self.login(&mounted, rest, incoming).await;
+        }
+        if incoming.path == "sys/internal/ui/mounts" {
+            return self.visible_mounts(&incoming).await;
+        }
+        let mut session = self.session(&incoming).await?;
+        self.authorize(&session, &incoming).await?;
+        let limited = session.found.token.num_uses > 0;
+        if limited && !self.tokens.use_once(&mut session.found).await? {
+            return Err(Error::denied());
+        }
+        let fields = std::mem::take(&mut incoming.fields);
+        let reply = match incoming.path.clone().split_once('/') {
+            Some(("sys", rest)) => self.sys(rest, &incoming, &fields, &session).await,
+            Some(("auth", rest)) => match rest.strip_prefix("token/") {
+                Some(rest) => self.token_api(rest, &incoming, &fields, &session).await,
+                None => self.method(rest, &incoming, fields, &session).await,
+            },
+            _ => self.secrets(&incoming, fields, &session).await,
+        };
+        if limited && session.found.token.num_uses < 0 {
+            return self.last_use(reply, &session).await;
+        }
+        reply
+    }
+
+    /// A token with its last use spent is revoked; a lease of that request would die with it, so it is refused.
+    async fn last_use(&self, reply: Result<Reply, Error>, session: &Session) -> Result<Reply, Error> {
+        self.leases.end_token(&session.found.hash).await?;
+        match reply {
+            Ok(Reply::Envelope { delivery: Some(_), .. }) => Err(Error::bad_request(
+                "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
+            )),
+            reply => reply,
+        }
+    }
+
+    /// The method that answers `path` without a token, and the rest of the path.
+    fn login_path(&self, path: &str) -> Option<(Arc<mount::Mounted<dyn Method>>, String)> {
+        let (mounted, rest) = self.methods.route(path.strip_prefix("auth/")?)?;
+        mounted.plugin.is_login(rest).then(|| (mounted, rest.to_owned()))
+    }
+
+    async fn session(&self, incoming: &Incoming) -> Result<Session, Error> {
+        let token = incoming.token.as_ref().ok_or_else(Error::denied)?;
+        let found = self.tokens.find(token).await?.ok_or_else(Error::denied)?;
+        let access = self.policies.access(&found.token.policies);
+        Ok(Session { found, access })
+    }
+
+    /// The token of a request that may come without one.
+    pub(super) async fn optional_session(&self, incoming: &Incoming) -> Result<Option<Session>, Error> {
+        if incoming.token.is_none() { Ok(None) } else { self.session(incoming).await.map(Some) }
+    }
+
+    async fn authorize(&self, session: &Session, incoming: &Incoming) -> Result<(), Error> {
+        if session.access.is_root() {
+            return Ok(());
+        }
+        let Incoming { operation, path, fields, .. } = incoming;
+        let allowed = match operation {
+            // Asking the plug-in costs a read, so only where the answer matters.
+            Operation::Write => match session.access.may_write(path, fields) {
+                (true, true) => true,
+                (false, false) => false,
+                (create, update) => {
+                    if self.exists(path).await? {
+                        update
+                    } else {
+                        create
+                    }
+                }
+            },
+            operation => session.access.may(*operation, path, fields),
+        };
+        // The preflight of templates is authorised by the path that it asks about.
+        let preflight = path.starts_with("sys/internal/ui/mounts/") && *operation == Operation::Read;
+        if !(allowed || preflight) || (super::sys::needs_sudo(path, *operation) && !session.access.has_sudo(path)) {
+            return Err(Error::listed(crate::wire::Kind::Denied, "permission denied"));
+        }
+        Ok(())
+    }
+
+    /// Whether a write would update something. What has no notion of it (`sys`, tokens) counts as existing, as in Vault.
+    async fn exists(&self, path: &str) -> Result<bool, Error> {
+        if path.starts_with("sys/") || path.starts_with("auth/token/") {
+            return Ok(true);
+        }
+        if let Some(path) = path.strip_prefix("auth/") {
+            return match self.methods.route(path) {
+                Some((mounted, rest)) => mounted.plugin.exists(rest).await,
+                None => Ok(false),
+            };
+        }
+        match self.mounts.route(path) {
+            Some((mounted, rest)) => mounted.plugin.exists(rest).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn login(
+        &self,
+        mounted: &mount::Mounted<dyn Method>,
+        path: String,
+        incoming: Incoming,
+    ) -> Result<Reply, Error> {
+        let caller = Caller { address: incoming.address, ..Caller::default() };
+        let request =
+            Request { operation: incoming.operation, path, fields: incoming.fields, caller };
+        match mounted.plugin.handle(request).await? {
+            auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
+            auth::Outcome::Login(login) => {
+                self.make_token(*login, &incoming.path, mounted.entry.limits(self.settings.limits)).await
+            }
+        }
+    }
+
+    async fn make_token(&self, login: Login, path: &str, limits: Limits) -> Result<Reply, Error> {
+        let made = self.tokens.create(super::token_api::from_login(login, path), None, limits).await?;
+        let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
+        Ok(Reply::auth(auth, made.warnings))
+    }
+
+    async fn method(
+        &self,
+        path: &str,
+        incoming: &Incoming,
+        fields: crate::wire::Fields,
+        session: &Session,
+    ) -> Result<Reply, Error> {
+        let (mounted, rest) = self.methods.route(path).ok_or_else(|| no_route(&incoming.path))?;
+        let request =
+            Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
+        match mounted.plugin.handle(request).await? {
+            auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
+            auth::Outcome::Login(login) => {
+                self.make_token(*login, &incoming.path, mounted.entry.limits(self.settings.limits)).await
+            }
+        }
+    }
+
+    async fn secrets(
+        &self,
+        incoming: &Incoming,
+        fields: crate::wire::Fields,
+        session: &Session,
+    ) -> Result<Reply, Error> {
+        let (mounted, rest) = self.mounts.route(&incoming.path).ok_or_else(|| no_route(&incoming.path))?;
+        if mounted.entry.tainted {
+            return Err(no_route(&incoming.path));
+        }
+        let request =
+            Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
+        let offer = match mounted.plugin.handle(request).await? {
+            secrets::Outcome::Answer(answer) => return Ok(Reply::answer(answer)),
+            secrets::Outcome::Lease(offer) => offer,
+        };
+        let (leases, path, hash) = (self.leases.clone(), incoming.path.clone(), session.found.hash.clone());
+        // A task of its own: a caller who leaves half-way must not cut issuing in two. The answer that nobody takes is
+        // dropped, and its lease with it.
+        let issued = tokio::spawn(async move { leases.issue(mounted, &path, offer, &hash).await })
+            .await
+            .map_err(|error| Error::internal("issuing was interrupted").caused_by(error))??;
+        let envelope = Envelope {
+            lease_id: issued.id,
+            renewable: issued.renewable,
+            lease_duration: issued.ttl,
+            data: Some(issued.data.into()),
+            warnings: (!issued.warnings.is_empty()).then_some(issued.warnings),
+            ..Envelope::default()
+        };
+        Ok(Reply::Envelope { envelope: Box::new(envelope), duplicate: false, delivery: Some(issued.delivery) })
+    }
+}
+
+fn caller(incoming: &Incoming, session: &Session) -> Caller {
+    Caller {
+        display_name: session.found.token.display_name.clone(),
+        entity_id: session.found.token.entity_id.clone(),
+        address: incoming.address,
+    }
+}
+
+fn no_route(path: &str) -> Error {
+    Error::new(crate::wire::Kind::NotFound, format!("no handler for route {path:?}. route entry not found."))
+}
+
+fn open_secrets(
+    store: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+) -> mount::Open<dyn SecretsEngine> {
+    Box::new(move |entry| {
+        let spec = secrets::TABLE.iter().find(|spec| spec.kind == entry.kind)?;
+        let view = View::new(store.clone(), format!("mount/{}/", entry.uuid));
+        Some((spec.open)(secrets::Setup { view, clock: clock.clone(), random: random.clone() }))
+    })
+}
+
+fn open_method(store: Arc<dyn Backend>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> mount::Open<dyn Method> {
+    Box::new(move |entry| {
+        let spec = auth::TABLE.iter().find(|spec| spec.kind == entry.kind)?;
+        let view = View::new(store.clone(), format!("auth/{}/", entry.uuid));
+        let mount = entry.path.trim_end_matches('/').to_owned();
+        Some((spec.open)(auth::Setup { view, clock: clock.clone(), random: random.clone(), mount }))
+    })
+}
+
+impl Reply {
+    /// A plain answer: 204 when there is nothing to say.
+    pub fn answer(answer: Answer) -> Self {
+        if answer.data.is_none() && answer.warnings.is_empty() {
+            return Self::Empty(204);
+        }
+        Self::envelope(answer, false)
+    }
+
+    /// An answer whose keys are repeated at the top level.
+    pub fn duplicated(answer: Answer) -> Self {
+        Self::envelope(answer, true)
+    }
+
+    fn envelope(answer: Answer, duplicate: bool) -> Self {
+        let envelope = Envelope {
+            data: answer.data,
+            warnings: (!answer.warnings.is_empty()).then_some(answer.warnings),
+            ..Envelope::default()
+        };
+        Self::Envelope { envelope: Box::new(envelope), duplicate, delivery: None }
+    }
+
+    /// An answer that hands out or prolongs a token.
+    pub fn auth(auth: crate::wire::Auth, warnings: Vec<String>) -> Self {
+        let warnings = (!warnings.is_empty()).then_some(warnings);
+        let envelope = Envelope { auth: Some(auth), warnings, ..Envelope::default() };
+        Self::Envelope { envelope: Box::new(envelope), duplicate: false, delivery: None }
+    }
+}

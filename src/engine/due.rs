@@ -1,0 +1,140 @@
+//! The due index: what ends when, ordered by time, read in pages; nothing is loaded at start and nothing scanned.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Clock, Timestamp};
+use crate::storage::{Error, Txn, View};
+
+/// What an entry of the index is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Due {
+    /// A lease ends; its revocation queue is named here, so that moving it there needs no read.
+    Lease {
+        /// The lease.
+        id: String,
+        /// Its revocation queue.
+        group: String,
+    },
+    /// A token ends, with its leases and children.
+    Token {
+        /// The salted hash of the token.
+        hash: String,
+    },
+    /// The mark that a workload has ended may be forgotten.
+    Tombstone {
+        /// The workload.
+        uid: String,
+    },
+}
+
+impl Due {
+    fn name(&self) -> String {
+        match self {
+            Self::Lease { id, .. } => format!("l/{id}"),
+            Self::Token { hash } => format!("t/{hash}"),
+            Self::Tombstone { uid } => format!("w/{uid}"),
+        }
+    }
+}
+
+/// The index itself: keys are `<Unix seconds, 11 digits>/<kind>/<name>`.
+#[derive(Clone)]
+pub struct Index(View);
+
+/// The second at which something that ends at `moment` has certainly ended.
+pub fn second(moment: Timestamp) -> String {
+    let seconds = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    format!("{:011}", seconds.max(0))
+}
+
+impl Index {
+    /// The index stored in `view`.
+    pub fn new(view: View) -> Self {
+        Self(view)
+    }
+
+    fn key(at: Timestamp, due: &Due) -> String {
+        format!("{}/{}", second(at), due.name())
+    }
+
+    /// Adds an entry to a transaction.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn stage_add(&self, txn: &mut Txn, at: Timestamp, due: &Due) -> Result<(), Error> {
+        self.0.stage_put(txn, &Self::key(at, due), due)
+    }
+
+    /// Removes an entry in a transaction.
+    pub fn stage_remove(&self, txn: &mut Txn, at: Timestamp, due: &Due) {
+        self.0.stage_delete(txn, &Self::key(at, due));
+    }
+
+    /// Removes an entry by the key that [`Index::page`] gave.
+    pub fn stage_remove_key(&self, txn: &mut Txn, key: &str) {
+        self.0.stage_delete(txn, key);
+    }
+
+    /// The first entries of the index, each with its key and the second at which it is due.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn page(&self, limit: usize) -> Result<Vec<(String, Timestamp, Due)>, Error> {
+        let page = self.0.page::<Due>("", None, limit).await?;
+        page.into_iter().map(|(key, due)| Ok((key.clone(), at(&key)?, due))).collect()
+    }
+
+    /// The first entries that are due at `clock`'s present.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn ready(&self, clock: &dyn Clock, limit: usize) -> Result<Vec<(String, Due)>, Error> {
+        let now = clock.now();
+        let page = self.page(limit).await?;
+        Ok(page.into_iter().take_while(|(_, at, _)| *at <= now).map(|(key, _, due)| (key, due)).collect())
+    }
+}
+
+/// The moment that a key of the index (or of a revocation queue) begins with.
+///
+/// # Errors
+/// [`Error::Corrupt`] when it does not begin with one.
+pub fn at(key: &str) -> Result<Timestamp, Error> {
+    let corrupt = |problem: String| Error::Corrupt { key: key.to_owned(), problem };
+    let digits = key.split('/').next().unwrap_or_default();
+    let seconds: i64 = digits.parse().map_err(|_| corrupt("it does not begin with a time".into()))?;
+    Timestamp::from_second(seconds).map_err(|error| corrupt(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::clock::{ManualClock, add_seconds};
+    use crate::storage::memory::Memory;
+
+    #[tokio::test]
+    async fn entries_come_in_the_order_of_their_time_and_not_before_it() {
+        let index = Index::new(View::new(Arc::new(Memory::default()), "due/"));
+        let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+        let mut txn = Txn::default();
+        for (name, seconds) in [("late", 1_000_000), ("soon", 90), ("first", 9)] {
+            let due = Due::Token { hash: name.into() };
+            index.stage_add(&mut txn, add_seconds(clock.now(), seconds), &due).unwrap();
+        }
+        index.0.store().commit(txn).await.unwrap();
+        assert!(index.ready(&clock, 10).await.unwrap().is_empty());
+        clock.advance(Duration::from_secs(90));
+        let ready: Vec<_> = index.ready(&clock, 10).await.unwrap().into_iter().map(|(_, due)| due).collect();
+        assert_eq!(ready, [Due::Token { hash: "first".into() }, Due::Token { hash: "soon".into() }]);
+    }
+
+    #[test]
+    fn a_fraction_of_a_second_is_rounded_up() {
+        let moment = Timestamp::new(5, 1).unwrap();
+        assert_eq!(second(moment), "00000000006");
+    }
+}

@@ -1,0 +1,199 @@
+//! Making and prolonging leases: record first, credential second, answer last.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Lease, Leases, Owner, record_key};
+use crate::auth::{LeaseOwner, Workload};
+use crate::base::Timestamp;
+use crate::engine::mount::Mounted;
+use crate::engine::request::Delivery;
+use crate::engine::ttl::{self, Wish};
+use crate::secrets::{Offer, SecretsEngine, Terms};
+use crate::storage::{Error as StorageError, Txn};
+use crate::wire::{Error, Kind};
+
+/// How often a lost race for the record is run again before the caller is told to.
+const RACES: usize = 8;
+
+/// A credential with its lease, ready to be answered.
+#[derive(Debug)]
+pub struct Issued {
+    /// The lease's id.
+    pub id: String,
+    /// Granted whole seconds.
+    pub ttl: u64,
+    /// Whether it may be prolonged.
+    pub renewable: bool,
+    /// The answer's `data`.
+    pub data: Map<String, Value>,
+    /// For the envelope.
+    pub warnings: Vec<String>,
+    /// Takes the lease back unless the answer is written.
+    pub delivery: Delivery,
+}
+
+/// A prolonged lease.
+#[derive(Debug)]
+pub struct Renewed {
+    /// Granted whole seconds.
+    pub ttl: u64,
+    /// Whether it may be prolonged again.
+    pub renewable: bool,
+    /// For the envelope.
+    pub warnings: Vec<String>,
+}
+
+impl Leases {
+    /// Issues a credential for the token with `token_hash`: commits the lease, makes the credential, returns the answer.
+    ///
+    /// When making fails, or nobody waits for the answer any more, the lease is revoked: dropping [`Issued`] does that too.
+    ///
+    /// # Errors
+    /// 403 when token or workload have ended meanwhile; what the secrets engine says.
+    pub async fn issue(
+        self: Arc<Self>,
+        mounted: Arc<Mounted<dyn SecretsEngine>>,
+        path: &str,
+        offer: Offer,
+        token_hash: &str,
+    ) -> Result<Issued, Error> {
+        let now = self.clock.now();
+        let Terms { default_ttl, max_ttl } = offer.terms;
+        let increment = offer.requested.unwrap_or(0);
+        let wish = Wish { increment, role_ttl: default_ttl, role_max: max_ttl, ..Wish::default() };
+        let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), now, now)
+            .ok_or_else(|| Error::bad_request("ttl must be positive"))?;
+        let mut lease = Lease {
+            id: format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24)),
+            mount: mounted.entry.path.clone(),
+            group: format!("{}.{}", mounted.entry.uuid, offer.group.replace('/', "_")),
+            issued: now,
+            expires: ttl::expiry(now, granted.ttl),
+            last_renewal: None,
+            renewable: offer.renewable,
+            owner: Owner::Token(token_hash.to_owned()),
+            record: offer.record,
+            revoking: None,
+        };
+        self.record(&mut lease, &mounted.entry.uuid, token_hash).await?;
+        let delivery = self.delivery(&lease.id);
+        let data = offer.make.make(lease.expires).await?;
+        Ok(Issued {
+            id: lease.id,
+            ttl: granted.ttl,
+            renewable: lease.renewable,
+            data,
+            warnings: granted.warning.into_iter().collect(),
+            delivery,
+        })
+    }
+
+    /// Commits a new lease in one transaction, on condition that token, workload and mount are still there.
+    async fn record(&self, lease: &mut Lease, mount_uuid: &str, token_hash: &str) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let found = self.tokens.find_hash(token_hash.to_owned()).await?.ok_or_else(Error::denied)?;
+            let mut txn = Txn::default();
+            txn.expect.push((self.view.full_key(&record_key(&lease.id)), 0));
+            txn.expect.push((self.tokens.key(&found.hash), found.version));
+            txn.expect.push(self.mounts.expectation());
+            if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {
+                return Err(Error::not_found());
+            }
+            if let LeaseOwner::Workload(workload) = &found.token.owner {
+                txn.expect.push((self.tombstones.full_key(&workload.uid), 0));
+                lease.owner = Owner::Workload(workload.clone());
+            }
+            self.stage_new(&mut txn, lease)?;
+            match self.view.store().commit(txn).await {
+                Ok(()) => {
+                    self.wake.notify_one();
+                    return Ok(());
+                }
+                Err(StorageError::Conflict(key)) => self.still_wanted(&key, lease)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::new(Kind::Unavailable, "the engine is being changed; try again"))
+    }
+
+    /// A lost race is run again, unless it was lost to the workload's end.
+    fn still_wanted(&self, conflict: &str, lease: &Lease) -> Result<(), Error> {
+        match &lease.owner {
+            Owner::Workload(Workload { uid, .. }) if conflict == self.tombstones.full_key(uid) => {
+                Err(Error::new(Kind::Denied, "the workload of this token has ended: it gets no new credentials"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stage_new(&self, txn: &mut Txn, lease: &Lease) -> Result<(), StorageError> {
+        self.view.stage_put(txn, &record_key(&lease.id), lease)?;
+        let index = format!("{}{}", lease.owner.folder(), lease.id);
+        match &lease.owner {
+            Owner::Token(_) => self.view.stage_put(txn, &index, &())?,
+            Owner::Workload(workload) => self.view.stage_put(txn, &index, workload)?,
+        }
+        self.due.stage_add(txn, lease.expires, &lease.due())
+    }
+
+    fn delivery(&self, id: &str) -> Delivery {
+        let (undelivered, id) = (self.undelivered.clone(), id.to_owned());
+        Delivery::new(move || {
+            // The receiver is gone only when the engine stops; the lease then ends with its TTL.
+            let _ = undelivered.send(id);
+        })
+    }
+
+    /// Prolongs a lease and its credential by `increment` seconds (0: the role's TTL), capped by its maximum.
+    ///
+    /// # Errors
+    /// 400 `lease not found` (the exact text that clients wait for), `lease expired`, `lease is not renewable`, or
+    /// `failed to renew entry` when the database refuses; the lease then keeps its old end.
+    pub async fn renew(&self, id: &str, increment: u64) -> Result<Renewed, Error> {
+        let not_found = || Error::bad_request("lease not found");
+        let (lease, version) = self.get(id).await?.ok_or_else(not_found)?;
+        let now = self.clock.now();
+        if lease.has_ended(now) {
+            return Err(Error::bad_request("lease expired"));
+        }
+        if !lease.renewable {
+            return Err(Error::bad_request("lease is not renewable"));
+        }
+        let mounted = self.mounts.get(&lease.mount).ok_or_else(not_found)?;
+        let terms = mounted.plugin.terms(&lease.record).await.map_err(failed)?;
+        let wish =
+            Wish { increment, role_ttl: terms.default_ttl, role_max: terms.max_ttl, ..Wish::default() };
+        let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), lease.issued, now)
+            .ok_or_else(|| Error::bad_request("past the max TTL, cannot renew"))?;
+        let expires = ttl::expiry(now, granted.ttl);
+        mounted.plugin.renew(&lease.record, expires).await.map_err(failed)?;
+        let renewable = lease.renewable;
+        self.prolong(lease, version, now, expires).await?;
+        Ok(Renewed { ttl: granted.ttl, renewable, warnings: granted.warning.into_iter().collect() })
+    }
+
+    async fn prolong(&self, mut lease: Lease, version: u64, now: Timestamp, expires: Timestamp) -> Result<(), Error> {
+        let mut txn = Txn { expect: vec![(self.view.full_key(&record_key(&lease.id)), version)], ops: Vec::new() };
+        self.due.stage_remove(&mut txn, lease.expires, &lease.due());
+        (lease.expires, lease.last_renewal) = (expires, Some(now));
+        self.due.stage_add(&mut txn, lease.expires, &lease.due())?;
+        self.view.stage_put(&mut txn, &record_key(&lease.id), &lease)?;
+        match self.view.store().commit(txn).await {
+            Err(StorageError::Conflict(_)) => match self.get(&lease.id).await? {
+                // Two renewals at once: the other one has prolonged it just now.
+                Some((other, _)) if other.revoking.is_none() => Ok(()),
+                _ => Err(Error::bad_request("lease not found")),
+            },
+            result => {
+                self.wake.notify_one();
+                Ok(result?)
+            }
+        }
+    }
+}
+
+fn failed(error: Error) -> Error {
+    Error::bad_request(format!("failed to renew entry: {error}")).caused_by(error)
+}

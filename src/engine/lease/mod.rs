@@ -1,0 +1,263 @@
+//! Leases: the record of every credential that exists, made before the credential and removed after it.
+//!
+//! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked.
+//!
+//! Keys below `lease/`: `id/<lease id>` the record, `owner/<owner>/<lease id>` the index by owner,
+//! `queue/<group>/<time>/<lease id>` what waits to be revoked, by the connection that it needs.
+
+pub mod issue;
+pub mod revoke;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+
+use super::due::{Due, Index};
+use super::mount::Table;
+use super::token::Tokens;
+use super::ttl::Limits;
+use crate::auth::Workload;
+use crate::base::clock::seconds_between;
+use crate::base::{Clock, Random, Timestamp};
+use crate::secrets::SecretsEngine;
+use crate::storage::{Error as StorageError, Version, View};
+
+/// Who owns a lease: with its owner it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The token with this salted hash.
+    Token(String),
+    /// A pod or a Kubernetes object.
+    Workload(Workload),
+}
+
+impl Owner {
+    fn folder(&self) -> String {
+        match self {
+            Self::Token(hash) => format!("owner/t/{hash}/"),
+            Self::Workload(workload) => workload_folder(&workload.uid),
+        }
+    }
+}
+
+fn workload_folder(uid: &str) -> String {
+    format!("owner/w/{uid}/")
+}
+
+/// A stored lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lease {
+    /// `<request path>/<24 base62>`.
+    pub id: String,
+    /// The mount that made the credential, `database/`.
+    pub mount: String,
+    /// Its revocation queue: mount and connection. One whose database is down delays no other.
+    pub group: String,
+    /// When the credential was asked for.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it was prolonged last.
+    pub last_renewal: Option<Timestamp>,
+    /// Whether it may be prolonged.
+    pub renewable: bool,
+    /// With whom it ends.
+    pub owner: Owner,
+    /// What the secrets engine needs to prolong and drop the credential.
+    pub record: Value,
+    /// Set once it is to be revoked, by whatever cause but its expiry.
+    pub revoking: Option<Timestamp>,
+}
+
+impl Lease {
+    /// Whole seconds left.
+    pub fn ttl(&self, now: Timestamp) -> u64 {
+        seconds_between(now, self.expires)
+    }
+
+    /// Whether it is good for nothing any more, although its credential may not be dropped yet.
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.revoking.is_some() || self.expires <= now
+    }
+
+    fn due(&self) -> Due {
+        Due::Lease { id: self.id.clone(), group: self.group.clone() }
+    }
+}
+
+/// An attempt at a revocation that has to wait: the value of a queue entry.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Attempt {
+    /// How often it failed.
+    pub failures: u32,
+    /// Why it failed last; sanitized by the driver.
+    pub error: String,
+}
+
+/// All leases, and what ends them.
+pub struct Leases {
+    view: View,
+    due: Index,
+    tombstones: View,
+    mounts: Arc<Table<dyn SecretsEngine>>,
+    tokens: Arc<Tokens>,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    /// Wakes the expiry worker when something earlier than its next look came in.
+    wake: Notify,
+    /// Running queue workers, by group.
+    groups: Mutex<std::collections::HashMap<String, Arc<Notify>>>,
+    undelivered: mpsc::UnboundedSender<String>,
+}
+
+/// What [`Leases::open`] needs.
+pub struct Parts {
+    /// The engine's own part of the store.
+    pub view: View,
+    /// The due index that tokens share.
+    pub due: Index,
+    /// The secrets engines.
+    pub mounts: Arc<Table<dyn SecretsEngine>>,
+    /// The tokens.
+    pub tokens: Arc<Tokens>,
+    /// The server's limits.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Leases {
+    /// The leases of a store, and the channel on which undelivered ones are reported to [`Leases::run`].
+    pub fn open(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<String>) {
+        let (undelivered, receiver) = mpsc::unbounded_channel();
+        let leases = Self {
+            tombstones: parts.view.sub("workload-ended"),
+            view: parts.view.sub("lease"),
+            due: parts.due,
+            mounts: parts.mounts,
+            tokens: parts.tokens,
+            limits: parts.limits,
+            clock: parts.clock,
+            random: parts.random,
+            wake: Notify::new(),
+            groups: Mutex::default(),
+            undelivered,
+        };
+        (Arc::new(leases), receiver)
+    }
+
+    /// The lease, whatever its state.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, id: &str) -> Result<Option<(Lease, Version)>, StorageError> {
+        self.view.get(&record_key(id)).await
+    }
+
+    /// The names directly below `prefix` (a path without lease id), sub-folders ending in `/`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let folder = prefix.trim_matches('/');
+        let folder = if folder.is_empty() { "id/".to_owned() } else { format!("id/{folder}/") };
+        self.view.list(&folder).await
+    }
+
+    /// The ids of all leases below `prefix`, which may itself be one lease's id.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn below(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let prefix = prefix.trim_matches('/');
+        if self.get(prefix).await?.is_some() {
+            return Ok(vec![prefix.to_owned()]);
+        }
+        let keys = self.view.keys(&format!("id/{prefix}/")).await?;
+        Ok(keys.into_iter().map(|key| key["id/".len()..].to_owned()).collect())
+    }
+
+    /// The ids of the leases that `owner` owns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn owned(&self, owner: &Owner) -> Result<Vec<String>, StorageError> {
+        self.in_folder(&owner.folder()).await
+    }
+
+    async fn in_folder(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let keys = self.view.keys(folder).await?;
+        Ok(keys.into_iter().map(|key| key[folder.len()..].to_owned()).collect())
+    }
+
+    /// Every workload that owns leases, with their number.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn workloads(&self) -> Result<Vec<(Workload, usize)>, StorageError> {
+        let mut found: Vec<(Workload, usize)> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page: Vec<(String, Workload)> = self.view.page("owner/w/", after.as_deref(), 1000).await?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after = Some(last.clone());
+            for (_, workload) in page {
+                match found.last_mut() {
+                    Some((same, leases)) if same.uid == workload.uid => *leases += 1,
+                    _ => found.push((workload, 1)),
+                }
+            }
+        }
+    }
+
+    /// Leases whose revocation failed at least once: id, group, when it is tried next, and why it failed.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn stuck(&self, limit: usize) -> Result<Vec<Stuck>, StorageError> {
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        while found.len() < limit {
+            let page: Vec<(String, Attempt)> = self.view.page("queue/", after.as_deref(), 1000).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, attempt) in page {
+                if let ["queue", group, time, id] = key.splitn(4, '/').collect::<Vec<_>>()[..]
+                    && attempt.failures > 0
+                {
+                    let next = super::due::at(time)?;
+                    found.push(Stuck { id: id.to_owned(), group: group.to_owned(), next, attempt });
+                }
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+/// A revocation that does not get through.
+#[derive(Debug, Clone)]
+pub struct Stuck {
+    /// The lease.
+    pub id: String,
+    /// Its queue.
+    pub group: String,
+    /// When it is tried next.
+    pub next: Timestamp,
+    /// What happened so far.
+    pub attempt: Attempt,
+}
+
+fn record_key(id: &str) -> String {
+    format!("id/{id}")
+}

@@ -1,0 +1,331 @@
+//! The lease protocol against a database that can be taken down, with a clock that moves only when told to.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, json};
+
+use super::issue::Issued;
+use super::revoke::Wait;
+use super::*;
+use crate::auth::{LeaseOwner, Login, TokenParams};
+use crate::base::Secret;
+use crate::base::clock::ManualClock;
+use crate::base::random::SeededRandom;
+use crate::base::shutdown::{self, Trigger};
+use crate::engine::mount;
+use crate::engine::token_api::from_login;
+use crate::secrets::{Make, Offer, Outcome, Terms};
+use crate::storage::memory::Memory;
+use crate::wire::{Error, Fields, Kind, Request};
+
+/// Databases by name; a user exists in one of them. `down` ones refuse everything.
+#[derive(Default)]
+struct World {
+    users: Mutex<BTreeSet<(String, String)>>,
+    down: Mutex<BTreeSet<String>>,
+    attempts: AtomicUsize,
+    make_fails: Mutex<bool>,
+}
+
+impl World {
+    fn users(&self, database: &str) -> usize {
+        self.users.lock().unwrap().iter().filter(|(name, _)| name == database).count()
+    }
+
+    fn is_down(&self, database: &str) -> Result<(), Error> {
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        match self.down.lock().unwrap().contains(database) {
+            true => Err(Error::new(Kind::Upstream, "the database is down")),
+            false => Ok(()),
+        }
+    }
+}
+
+struct Fake(Arc<World>);
+
+struct Making {
+    world: Arc<World>,
+    user: (String, String),
+}
+
+#[async_trait]
+impl Make for Making {
+    async fn make(self: Box<Self>, _expires: Timestamp) -> Result<Map<String, Value>, Error> {
+        self.world.is_down(&self.user.0)?;
+        self.world.users.lock().unwrap().insert(self.user.clone());
+        if *self.world.make_fails.lock().unwrap() {
+            return Err(Error::new(Kind::Upstream, "the connection broke after the user was made"));
+        }
+        Ok(json!({ "username": self.user.1 }).as_object().unwrap().clone())
+    }
+}
+
+#[async_trait]
+impl SecretsEngine for Fake {
+    async fn handle(&self, _request: Request) -> Result<Outcome, Error> {
+        Err(Error::unsupported_path())
+    }
+    async fn exists(&self, _path: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+    async fn terms(&self, _record: &Value) -> Result<Terms, Error> {
+        Ok(Terms { default_ttl: 60, max_ttl: 90 })
+    }
+    async fn renew(&self, record: &Value, _expires: Timestamp) -> Result<(), Error> {
+        self.0.is_down(record["database"].as_str().unwrap())
+    }
+    async fn revoke(&self, record: &Value) -> Result<(), Error> {
+        let database = record["database"].as_str().unwrap().to_owned();
+        self.0.is_down(&database)?;
+        self.0.users.lock().unwrap().remove(&(database, record["user"].as_str().unwrap().to_owned()));
+        Ok(())
+    }
+    async fn close(&self) {}
+}
+
+struct Bench {
+    world: Arc<World>,
+    clock: ManualClock,
+    store: View,
+    tokens: Arc<Tokens>,
+    leases: Arc<Leases>,
+    names: AtomicUsize,
+    _stop: Trigger,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let world = Arc::new(World::default());
+        let clock = ManualClock::new(Timestamp::from_second(1_000_000).unwrap());
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
+        let store = View::new(Arc::new(Memory::default()), "");
+        let open: mount::Open<dyn SecretsEngine> = {
+            let world = world.clone();
+            Box::new(move |_| Some(Arc::new(Fake(world.clone()))))
+        };
+        let mounts = Arc::new(Table::load(store.sub("core"), "mounts", open).await.unwrap());
+        let fields = Fields::from(json!({"type": "fake"}).as_object().unwrap().clone());
+        mounts.add(mount::new_entry("db", false, &fields, &*random).unwrap()).await.unwrap();
+        let due = Index::new(store.sub("due"));
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let tokens = Tokens::open(store.sub("token"), due.clone(), shared.clone(), random.clone()).await.unwrap();
+        let tokens = Arc::new(tokens);
+        let (leases, undelivered) = Leases::open(Parts {
+            view: store.clone(),
+            due,
+            mounts,
+            tokens: tokens.clone(),
+            limits: Limits::default(),
+            clock: shared,
+            random,
+        });
+        let (stop, shutdown) = shutdown::channel();
+        tokio::spawn(leases.clone().run(undelivered, shutdown));
+        Self { world, clock, store, tokens, leases, names: AtomicUsize::new(0), _stop: stop }
+    }
+
+    async fn token(&self, owner: LeaseOwner) -> String {
+        let login =
+            Login { display_name: "t".into(), metadata: Default::default(), token: TokenParams::default(), owner };
+        let made = self.tokens.create(from_login(login, "auth/x/login"), None, Limits::default()).await.unwrap();
+        self.tokens.hash(&made.id)
+    }
+
+    async fn issue(&self, database: &str, token: &str) -> Result<Issued, Error> {
+        let user = format!("u{}", self.names.fetch_add(1, Ordering::SeqCst));
+        let mounted = self.leases.mounts.get("db/").unwrap();
+        let offer = Offer {
+            terms: Terms { default_ttl: 60, max_ttl: 90 },
+            requested: None,
+            renewable: true,
+            group: database.to_owned(),
+            record: json!({ "database": database, "user": user }),
+            make: Box::new(Making { world: self.world.clone(), user: (database.to_owned(), user) }),
+        };
+        self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, token).await
+    }
+
+    async fn deliver(&self, database: &str, token: &str) -> String {
+        let issued = self.issue(database, token).await.unwrap();
+        issued.delivery.complete();
+        issued.id
+    }
+
+    /// Waits, without moving the clock, until the background work has brought about what is expected.
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        for _ in 0..100_000 {
+            if condition().await {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("this did not come about: {what}");
+    }
+
+    async fn count(&self) -> usize {
+        self.leases.below("db").await.unwrap().len()
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_ends_with_its_user() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    bench.deliver("a", &token).await;
+    bench.clock.advance(Duration::from_secs(59));
+    tokio::task::yield_now().await;
+    assert_eq!(bench.world.users("a"), 1);
+    bench.clock.advance(Duration::from_secs(1));
+    bench.until("the user is gone", async || bench.world.users("a") == 0 && bench.count().await == 0).await;
+    assert!(bench.store.keys("lease/").await.unwrap().is_empty(), "nothing of the lease is left");
+}
+
+#[tokio::test]
+async fn a_renewed_lease_lives_on_until_its_maximum() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    let id = bench.deliver("a", &token).await;
+    bench.clock.advance(Duration::from_secs(20));
+    assert_eq!(bench.leases.renew(&id, 0).await.unwrap().ttl, 60, "a renewal reports the full TTL");
+    bench.clock.advance(Duration::from_secs(50));
+    tokio::task::yield_now().await;
+    let renewed = bench.leases.renew(&id, 0).await.unwrap();
+    assert_eq!((renewed.ttl, bench.world.users("a")), (20, 1), "capped by the maximum of 90 s");
+    assert!(renewed.warnings[0].contains("capped"));
+    bench.clock.advance(Duration::from_secs(20));
+    assert_eq!(bench.leases.renew(&id, 0).await.unwrap_err().to_string(), "lease expired");
+    bench.until("the user is gone", async || bench.world.users("a") == 0).await;
+    bench.until("the lease is gone", async || bench.count().await == 0).await;
+    assert_eq!(bench.leases.renew(&id, 0).await.unwrap_err().to_string(), "lease not found");
+}
+
+#[tokio::test]
+async fn a_credential_that_could_not_be_made_or_delivered_leaves_nothing() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    *bench.world.make_fails.lock().unwrap() = true;
+    bench.issue("a", &token).await.unwrap_err();
+    bench.until("the half-made user is gone", async || bench.world.users("a") + bench.count().await == 0).await;
+    *bench.world.make_fails.lock().unwrap() = false;
+    drop(bench.issue("a", &token).await.unwrap());
+    bench.until("the undelivered user is gone", async || bench.world.users("a") + bench.count().await == 0).await;
+}
+
+#[tokio::test]
+async fn leases_of_a_token_end_with_it_and_with_its_parent() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    bench.deliver("a", &token).await;
+    bench.leases.end_token(&token).await.unwrap();
+    bench.until("the user is gone", async || bench.world.users("a") == 0).await;
+    assert_eq!(bench.issue("a", &token).await.unwrap_err().status(), 403);
+    assert!(bench.tokens.read(token).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
+    let bench = Bench::new().await;
+    let workload = Workload { uid: "uid-1".into(), namespace: "ns".into(), name: "pod".into() };
+    let token = bench.token(LeaseOwner::Workload(workload.clone())).await;
+    bench.deliver("a", &token).await;
+    bench.leases.end_token(&token).await.unwrap();
+    assert_eq!(bench.leases.workloads().await.unwrap(), [(workload.clone(), 1)]);
+    assert_eq!(bench.world.users("a"), 1);
+    assert_eq!(bench.leases.end_workloads(&["uid-1".into()]).await.unwrap(), 1);
+    bench.until("the user is gone", async || bench.world.users("a") == 0 && bench.count().await == 0).await;
+    let late = bench.token(LeaseOwner::Workload(workload)).await;
+    assert_eq!(bench.issue("a", &late).await.unwrap_err().status(), 403, "the pod is gone: no new credential");
+    assert_eq!(bench.world.users("a"), 0);
+}
+
+#[tokio::test]
+async fn a_dead_database_delays_no_other_and_its_backlog_drains_when_it_is_back() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    for _ in 0..300 {
+        bench.deliver("dead", &token).await;
+    }
+    for _ in 0..20 {
+        bench.deliver("well", &token).await;
+    }
+    bench.world.down.lock().unwrap().insert("dead".into());
+    bench.clock.advance(Duration::from_secs(61));
+    bench.until("the healthy database is cleaned", async || bench.world.users("well") == 0).await;
+    bench.until("the failure is noted", async || !bench.leases.stuck(10).await.unwrap().is_empty()).await;
+    let before = bench.world.attempts.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        bench.clock.advance(Duration::from_secs(5));
+        for _ in 0..2000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let tried = bench.world.attempts.load(Ordering::SeqCst) - before;
+    assert!(tried <= 12, "one attempt per back-off, not one per lease: {tried}");
+    assert_eq!(bench.world.users("dead"), 300);
+    bench.world.down.lock().unwrap().clear();
+    bench.clock.advance(Duration::from_secs(301));
+    bench.until("the backlog drains", async || bench.world.users("dead") == 0 && bench.count().await == 0).await;
+}
+
+#[tokio::test]
+async fn revoking_waits_for_the_database_unless_told_otherwise() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    let ids = [bench.deliver("a", &token).await, bench.deliver("a", &token).await];
+    bench.leases.revoke(&ids[0], Wait::Sync).await.unwrap();
+    assert_eq!(bench.world.users("a"), 1);
+    bench.leases.revoke(&ids[0], Wait::Sync).await.unwrap();
+    bench.world.down.lock().unwrap().insert("a".into());
+    let error = bench.leases.revoke(&ids[1], Wait::Sync).await.unwrap_err();
+    assert_eq!((error.status(), error.to_string()), (400, "failed to revoke entry: the database is down".into()));
+    assert_eq!(bench.leases.renew(&ids[1], 0).await.unwrap_err().to_string(), "lease expired");
+    let left = bench.leases.force(vec![ids[1].clone()]).await.unwrap();
+    assert_eq!((left, bench.count().await), (vec![ids[1].clone()], 0));
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_with_what_was_marked() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    let id = bench.deliver("a", &token).await;
+    bench.world.down.lock().unwrap().insert("a".into());
+    bench.leases.revoke(&id, Wait::Later).await.unwrap();
+    bench.until("it was tried", async || !bench.leases.stuck(1).await.unwrap().is_empty()).await;
+    bench.world.down.lock().unwrap().clear();
+    let (again, undelivered) = Leases::open(Parts {
+        view: bench.store.clone(),
+        due: Index::new(bench.store.sub("due")),
+        mounts: bench.leases.mounts.clone(),
+        tokens: bench.tokens.clone(),
+        limits: Limits::default(),
+        clock: Arc::new(bench.clock.clone()),
+        random: Arc::new(SeededRandom::new(2)),
+    });
+    let (_stop, shutdown) = shutdown::channel();
+    tokio::spawn(again.run(undelivered, shutdown));
+    bench.until("the user is gone", async || bench.world.users("a") == 0).await;
+}
+
+#[tokio::test]
+async fn tokens_expire_with_their_leases_and_uses_run_out() {
+    let bench = Bench::new().await;
+    let hash = bench.token(LeaseOwner::Token).await;
+    bench.deliver("a", &hash).await;
+    bench.clock.advance(Duration::from_secs(super::super::ttl::SYSTEM_TTL));
+    bench.until("the token is gone", async || bench.tokens.read(hash.clone()).await.unwrap().is_none()).await;
+    bench.until("and its user", async || bench.world.users("a") == 0).await;
+    let token = TokenParams { token_num_uses: 2, ..TokenParams::default() };
+    let login = Login { display_name: "t".into(), metadata: Default::default(), token, owner: LeaseOwner::Token };
+    let made = bench.tokens.create(from_login(login, "auth/x/login"), None, Limits::default()).await.unwrap();
+    let stale = bench.tokens.find(&made.id).await.unwrap().unwrap();
+    for uses in [true, true, false] {
+        // The same stale record each time: the count is the store's, not the caller's.
+        assert_eq!(bench.tokens.use_once(&mut stale.clone()).await.unwrap(), uses);
+    }
+    assert!(bench.tokens.find(&made.id).await.unwrap().is_none());
+    assert!(bench.tokens.find(&Secret::new("s.unknown")).await.unwrap().is_none());
+}

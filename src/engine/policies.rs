@@ -1,0 +1,194 @@
+//! The stored ACL policies, kept parsed, and what a set of them allows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::policy::{Acl, DEFAULT, Policy, Verb, plain_text};
+use crate::storage::View;
+use crate::wire::{Error, Fields, Operation};
+
+/// How many sets of policies are kept merged; tokens of one role share a set.
+const MERGED: usize = 4096;
+
+/// What a token may do.
+pub struct Access {
+    root: bool,
+    acl: Acl,
+}
+
+impl Access {
+    /// The access that policies given as text grant together.
+    ///
+    /// # Errors
+    /// 400 when one does not parse.
+    pub fn of(policies: &[(&str, &str)]) -> Result<Self, Error> {
+        let parsed: Result<Vec<_>, _> =
+            policies.iter().map(|(name, text)| Policy::parse(name, text).map(Arc::new)).collect();
+        Ok(Self { root: false, acl: Acl::new(&parsed?) })
+    }
+
+    /// Whether everything is allowed.
+    pub fn is_root(&self) -> bool {
+        self.root
+    }
+
+    /// Whether an operation that is not a write is allowed.
+    pub fn may(&self, operation: Operation, path: &str, fields: &Fields) -> bool {
+        let verb = match operation {
+            Operation::Read => Verb::Read,
+            Operation::List => Verb::List,
+            Operation::Patch => Verb::Patch,
+            Operation::Delete => Verb::Delete,
+            Operation::Write => Verb::Update,
+        };
+        self.root || self.acl.allows(path, verb, fields)
+    }
+
+    /// Whether a write is allowed if it creates, and if it updates.
+    pub fn may_write(&self, path: &str, fields: &Fields) -> (bool, bool) {
+        let allows = |verb| self.root || self.acl.allows(path, verb, fields);
+        (allows(Verb::Create), allows(Verb::Update))
+    }
+
+    /// Whether paths that are root-protected are open.
+    pub fn has_sudo(&self, path: &str) -> bool {
+        self.root || self.acl.has_sudo(path)
+    }
+
+    /// The capabilities of a path, sorted: `["root"]`, `["deny"]`, `["list", "read"]`.
+    pub fn capabilities(&self, path: &str) -> Vec<String> {
+        if self.root { vec!["root".into()] } else { self.acl.capabilities(path) }
+    }
+
+    /// Whether anything at or below a mount may be reached.
+    pub fn reaches(&self, mount: &str) -> bool {
+        self.root || self.acl.reaches(mount)
+    }
+}
+
+/// All policies of the engine.
+pub struct Policies {
+    view: View,
+    state: RwLock<State>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    policies: BTreeMap<String, (String, Arc<Policy>)>,
+    merged: HashMap<Vec<String>, Arc<Access>>,
+}
+
+impl Policies {
+    /// Reads and parses every policy; the built-in `default` is made when it is missing.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn load(view: View) -> Result<Self, Error> {
+        let mut policies = BTreeMap::new();
+        for name in view.list("").await? {
+            if let Some((text, _)) = view.get::<String>(&name).await? {
+                let parsed = Policy::parse(&name, &text)?;
+                policies.insert(name, (text, Arc::new(parsed)));
+            }
+        }
+        let policies = Self { view, state: RwLock::new(State { policies, ..State::default() }), writing: Default::default() };
+        if !policies.exists("default") {
+            policies.put("default", DEFAULT).await?;
+        }
+        Ok(policies)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there is such a policy.
+    pub fn exists(&self, name: &str) -> bool {
+        name == "root" || self.read(|state| state.policies.contains_key(name))
+    }
+
+    /// All names, `root` included, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.read(|state| state.policies.keys().cloned().collect());
+        names.push("root".into());
+        names.sort();
+        names
+    }
+
+    /// A policy as it was written; `root` has no text.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let name = name.to_lowercase();
+        if name == "root" {
+            return Some(String::new());
+        }
+        self.read(|state| state.policies.get(&name).map(|(text, _)| text.clone()))
+    }
+
+    /// Writes a policy, once it parses.
+    ///
+    /// # Errors
+    /// 400 when it does not, and for `root`.
+    pub async fn put(&self, name: &str, text: &str) -> Result<(), Error> {
+        let name = name.to_lowercase();
+        if name == "root" {
+            return Err(Error::bad_request("cannot update \"root\" policy"));
+        }
+        if name.contains('/') || name.is_empty() {
+            return Err(Error::bad_request(format!("{name:?} is not a policy name: it must not hold a slash")));
+        }
+        let text = &*plain_text(text);
+        let policy = Arc::new(Policy::parse(&name, text)?);
+        let _one_writer = self.writing.lock().await;
+        if self.text(&name).as_deref() == Some(text) {
+            return Ok(());
+        }
+        self.view.put(&name, &text).await?;
+        self.change(|policies| {
+            policies.insert(name, (text.to_owned(), policy));
+        });
+        Ok(())
+    }
+
+    /// Removes a policy; an absent one is fine.
+    ///
+    /// # Errors
+    /// 400 for the built-in ones.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        let name = name.to_lowercase();
+        match name.as_str() {
+            "root" => return Err(Error::bad_request("cannot delete \"root\" policy")),
+            "default" => return Err(Error::bad_request("cannot delete default policy")),
+            _ => {}
+        }
+        let _one_writer = self.writing.lock().await;
+        self.view.delete(&name).await?;
+        self.change(|policies| {
+            policies.remove(&name);
+        });
+        Ok(())
+    }
+
+    fn change(&self, apply: impl FnOnce(&mut BTreeMap<String, (String, Arc<Policy>)>)) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        apply(&mut state.policies);
+        state.merged.clear();
+    }
+
+    /// What a set of policies allows together; names without a policy grant nothing.
+    pub fn access(&self, names: &[String]) -> Arc<Access> {
+        if let Some(access) = self.read(|state| state.merged.get(names).cloned()) {
+            return access;
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let policies: Vec<_> =
+            names.iter().filter_map(|name| state.policies.get(name).map(|(_, policy)| policy.clone())).collect();
+        let root = names.iter().any(|name| name == "root");
+        let access = Arc::new(Access { root, acl: Acl::new(&policies) });
+        if state.merged.len() >= MERGED {
+            state.merged.clear();
+        }
+        state.merged.insert(names.to_vec(), access.clone());
+        access
+    }
+}

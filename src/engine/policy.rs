@@ -1,1 +1,0 @@
-//! ACL policies: parsing, and the decision which capabilities a path has.

@@ -1,0 +1,102 @@
+//! What comes into [`super::Engine::handle`] and what goes out: the server's HTTP without HTTP.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+
+use crate::base::Secret;
+use crate::wire::{Envelope, Fields, Operation};
+
+/// A request before anything of it was checked.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// From the HTTP method (and `?list=true`).
+    pub operation: Operation,
+    /// Without `/v1/`; a list's path has no trailing slash.
+    pub path: String,
+    /// Body of a write, query otherwise.
+    pub fields: Fields,
+    /// `X-Vault-Token`, else the bearer token.
+    pub token: Option<Secret>,
+    /// `X-Vault-Namespace`; empty and `root` mean root.
+    pub namespace: Option<String>,
+    /// `X-Vault-Wrap-TTL` as sent.
+    pub wrap_ttl: Option<String>,
+    /// The peer.
+    pub address: Option<IpAddr>,
+}
+
+/// An answer that is not an error.
+#[derive(Debug)]
+pub enum Reply {
+    /// 204, or 202 for work that goes on.
+    Empty(u16),
+    /// 200 with Vault's envelope.
+    Envelope {
+        /// The answer.
+        envelope: Box<Envelope>,
+        /// Whether the keys of `data` stand at the top level as well (vault-api.md 0.2).
+        duplicate: bool,
+        /// Present when a lease hangs on the answer reaching its caller.
+        delivery: Option<Delivery>,
+    },
+    /// JSON without envelope.
+    Raw(u16, Value),
+}
+
+/// Revokes a lease unless its answer was written: the caller cannot use or release a credential that it never saw.
+pub struct Delivery {
+    done: AtomicBool,
+    undelivered: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Delivery {
+    /// Runs `undelivered` when this is dropped before [`Delivery::complete`] was called.
+    pub fn new(undelivered: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { done: AtomicBool::new(false), undelivered: Some(Box::new(undelivered)) }
+    }
+
+    /// The whole answer was handed to the network.
+    pub fn complete(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if !self.done.load(Ordering::Acquire)
+            && let Some(undelivered) = self.undelivered.take()
+        {
+            undelivered();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn only_an_answer_that_was_not_written_is_taken_back() {
+        let taken_back = Arc::new(AtomicBool::new(false));
+        let delivery = || {
+            let taken_back = taken_back.clone();
+            Delivery::new(move || taken_back.store(true, Ordering::Relaxed))
+        };
+        let written = delivery();
+        written.complete();
+        drop(written);
+        assert!(!taken_back.load(Ordering::Relaxed));
+        drop(delivery());
+        assert!(taken_back.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,228 @@
+//! `sys/mounts`, `sys/auth` and `sys/internal/ui/mounts`: what is mounted where.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::engine::core::{Core, Session};
+use crate::engine::lease::revoke::Wait;
+use crate::engine::mount::{self, Entry, Mounted, Table};
+use crate::engine::request::{Incoming, Reply};
+use crate::wire::{Answer, Error, Fields, Kind, Operation};
+
+/// Paths below which nothing may be mounted: the engine itself answers there.
+const RESERVED: &[&str] = &["auth/", "sys/", "identity/", "cubbyhole/"];
+
+impl Core {
+    pub(super) async fn sys_mounts(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
+        if let Some(path) = path.strip_prefix("auth/") {
+            return self.sys_auth(operation, path, fields).await;
+        }
+        if path.is_empty() {
+            return listing(operation, mount::describe_all(&self.mounts, false));
+        }
+        if let Some(path) = path.strip_suffix("/tune") {
+            let missing = || Error::bad_request(format!("cannot fetch sysview for path {:?}", format!("{path}/")));
+            let mounted = self.mounts.get(&mount::normal_path(path)?).ok_or_else(missing)?;
+            return self.tune(operation, &self.mounts, mounted, false, fields).await;
+        }
+        let name = mount::normal_path(path)?;
+        match operation {
+            Operation::Read => match self.mounts.get(&name) {
+                Some(mounted) => Ok(Reply::duplicated(Answer::data(mounted.entry.describe(false)))),
+                None => Err(Error::bad_request(format!("No secret engine mount at {name}"))),
+            },
+            Operation::Write => {
+                if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+                    return Err(Error::bad_request(format!("path is already in use at {name}")));
+                }
+                self.mounts.add(mount::new_entry(path, false, fields, &*self.random)?).await?;
+                Ok(Reply::Empty(204))
+            }
+            Operation::Delete => self.unmount(&name).await,
+            _ => Err(Error::unsupported_operation()),
+        }
+    }
+
+    /// Refuses new requests first, then revokes every lease, then removes the mount: no lease loses its engine.
+    async fn unmount(&self, name: &str) -> Result<Reply, Error> {
+        if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+            return Err(Error::bad_request(format!("cannot unmount {name:?}")));
+        }
+        let Some(mounted) = self.mounts.get(name) else { return Ok(Reply::Empty(204)) };
+        self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
+        self.leases.revoke_all(self.leases.below(name).await?, Wait::Sync).await?;
+        self.mounts.remove(name).await?;
+        mounted.plugin.close().await;
+        self.wipe(&format!("mount/{}/", mounted.entry.uuid)).await?;
+        Ok(Reply::Empty(204))
+    }
+
+    async fn wipe(&self, prefix: &str) -> Result<(), Error> {
+        let view = crate::storage::View::new(self.store().clone(), prefix);
+        for key in view.keys("").await? {
+            view.delete(&key).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn sys_auth(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
+        if path.is_empty() {
+            let mut rows = mount::describe_all(&self.methods, true);
+            rows.insert("token/".into(), token_mount().describe(true));
+            return listing(operation, rows);
+        }
+        if let Some(path) = path.strip_suffix("/tune") {
+            if path == "token" {
+                let mounted = Arc::new(Mounted { entry: token_mount(), plugin: Arc::<str>::from("") });
+                return read_tuning(operation, &mounted.entry, self.settings.limits, true);
+            }
+            let name = mount::normal_path(path)?;
+            let missing = || Error::bad_request(format!("cannot fetch sysview for path {:?}", format!("auth/{name}")));
+            let mounted = self.methods.get(&name).ok_or_else(missing)?;
+            return self.tune(operation, &self.methods, mounted, true, fields).await;
+        }
+        let name = mount::normal_path(path)?;
+        match operation {
+            Operation::Read => match self.methods.get(&name) {
+                Some(mounted) => Ok(Reply::duplicated(Answer::data(mounted.entry.describe(true)))),
+                None if name == "token/" => Ok(Reply::duplicated(Answer::data(token_mount().describe(true)))),
+                None => Err(Error::bad_request(format!("No auth engine at {name}"))),
+            },
+            Operation::Write if name == "token/" => Err(Error::bad_request("path is already in use at token/")),
+            Operation::Write => {
+                self.methods.add(mount::new_entry(path, true, fields, &*self.random)?).await?;
+                Ok(Reply::Empty(204))
+            }
+            Operation::Delete if name == "token/" => Err(Error::bad_request("token credential backend cannot be disabled")),
+            Operation::Delete => self.disable(&name).await,
+            _ => Err(Error::unsupported_operation()),
+        }
+    }
+
+    /// Removes a login method with the tokens that it made.
+    async fn disable(&self, name: &str) -> Result<Reply, Error> {
+        let Some(mounted) = self.methods.get(name) else { return Ok(Reply::Empty(204)) };
+        self.methods.remove(name).await?;
+        let prefix = format!("auth/{name}");
+        for accessor in self.tokens.accessors().await? {
+            if let Some(found) = self.tokens.find_accessor(&accessor).await?
+                && found.token.path.starts_with(&prefix)
+            {
+                self.leases.end_token(&found.hash).await?;
+            }
+        }
+        self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
+        Ok(Reply::Empty(204))
+    }
+
+    async fn tune<P: ?Sized>(
+        &self,
+        operation: Operation,
+        table: &Table<P>,
+        mounted: Arc<Mounted<P>>,
+        login: bool,
+        fields: &Fields,
+    ) -> Result<Reply, Error> {
+        if operation != Operation::Write {
+            return read_tuning(operation, &mounted.entry, self.settings.limits, login);
+        }
+        let mut entry = mounted.entry.clone();
+        entry.tune(fields)?;
+        table.update(entry).await?;
+        Ok(Reply::Empty(204))
+    }
+
+    /// `sys/internal/ui/mounts`: with a token what it can reach, without one what is tuned to be listed.
+    pub(in crate::engine) async fn visible_mounts(&self, incoming: &Incoming) -> Result<Reply, Error> {
+        if incoming.operation != Operation::Read {
+            return Err(Error::unsupported_operation());
+        }
+        let session = self.optional_session(incoming).await?;
+        let visible = |path: &str, entry: &Entry| match &session {
+            Some(session) => session.access.reaches(path),
+            None => entry.listing_visibility == "unauth",
+        };
+        let row = |entry: &Entry, login: bool| match &session {
+            Some(_) => entry.describe(login),
+            None => json!({ "type": entry.kind, "description": entry.description, "options": entry.options }),
+        };
+        let (mut secret, mut auth) = (Map::new(), Map::new());
+        for mounted in self.mounts.all().iter().filter(|mounted| visible(&mounted.entry.path, &mounted.entry)) {
+            secret.insert(mounted.entry.path.clone(), row(&mounted.entry, false));
+        }
+        for mounted in self.methods.all() {
+            if visible(&format!("auth/{}", mounted.entry.path), &mounted.entry) {
+                auth.insert(mounted.entry.path.clone(), row(&mounted.entry, true));
+            }
+        }
+        Ok(Reply::answer(Answer::data(json!({ "secret": secret, "auth": auth }))))
+    }
+
+    /// `sys/internal/ui/mounts/:path`: the mount behind a path. Templates ask before every read, `database/creds/x` included.
+    pub(super) fn mount_of(&self, path: &str, session: &Session) -> Result<Reply, Error> {
+        let refused = || {
+            let text = "preflight capability check returned 403, please ensure client's policies grant access to path";
+            Error::new(Kind::Denied, format!("{text} {:?}", format!("{}/", path.trim_end_matches('/'))))
+        };
+        let found = match path.strip_prefix("auth/") {
+            Some(rest) => self.methods.route(rest).map(|(mounted, _)| (format!("auth/{}", mounted.entry.path), mounted.entry.describe(true))),
+            None => self.mounts.route(path).map(|(mounted, _)| (mounted.entry.path.clone(), mounted.entry.describe(false))),
+        };
+        let (mount, mut data) = found.ok_or_else(refused)?;
+        if !session.access.reaches(&mount) {
+            return Err(refused());
+        }
+        data["path"] = json!(mount);
+        Ok(Reply::answer(Answer::data(data)))
+    }
+}
+
+fn listing(operation: Operation, rows: Map<String, Value>) -> Result<Reply, Error> {
+    match operation {
+        Operation::Read => Ok(Reply::duplicated(Answer::data(rows.into()))),
+        _ => Err(Error::unsupported_operation()),
+    }
+}
+
+fn read_tuning(
+    operation: Operation,
+    entry: &Entry,
+    server: crate::engine::ttl::Limits,
+    login: bool,
+) -> Result<Reply, Error> {
+    if operation != Operation::Read {
+        return Err(Error::unsupported_operation());
+    }
+    let limits = entry.limits(server);
+    let mut data = json!({
+        "default_lease_ttl": limits.default_ttl, "max_lease_ttl": limits.max_ttl,
+        "description": entry.description, "force_no_cache": false,
+    });
+    if entry.options.is_object() {
+        data["options"] = entry.options.clone();
+    }
+    if !entry.listing_visibility.is_empty() {
+        data["listing_visibility"] = json!(entry.listing_visibility);
+    }
+    if login {
+        data["token_type"] = json!("default-service");
+    }
+    Ok(Reply::duplicated(Answer::data(data)))
+}
+
+/// The mount of the tokens, which is always there.
+fn token_mount() -> Entry {
+    Entry {
+        path: "token/".into(),
+        kind: "token".into(),
+        description: "token based credentials".into(),
+        accessor: "auth_token_builtin".into(),
+        uuid: "token".into(),
+        default_lease_ttl: 0,
+        max_lease_ttl: 0,
+        listing_visibility: String::new(),
+        options: Value::Null,
+        tainted: false,
+    }
+}

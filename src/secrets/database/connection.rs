@@ -1,0 +1,237 @@
+//! `config/…`: connections as they are stored, and the open drivers behind them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{answered, check_name, list, username};
+use crate::base::{Clock, Random, glob};
+use crate::drivers::{self, Driver, sql};
+use crate::storage::{Version, View};
+use crate::wire::{Answer, Error, Fields};
+
+/// Fields that the engine itself reads; everything else is the driver's and is kept as it was sent.
+const OWN: &[&str] = &[
+    "plugin_name", "plugin_version", "verify_connection", "allowed_roles", "root_rotation_statements", "password_policy",
+];
+
+/// A connection as it is stored. Its details hold the admin password: the type has no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(super) struct Stored {
+    plugin_name: String,
+    plugin_version: String,
+    allowed_roles: Vec<String>,
+    root_rotation_statements: Vec<String>,
+    password_policy: String,
+    details: Map<String, Value>,
+}
+
+impl Stored {
+    /// Takes over the fields that were sent and keeps the rest.
+    fn merge(&mut self, fields: &Fields) -> Result<(), Error> {
+        let keep = |slot: &mut String, sent: Option<String>| {
+            if let Some(sent) = sent {
+                *slot = sent;
+            }
+        };
+        keep(&mut self.plugin_name, fields.string("plugin_name")?);
+        keep(&mut self.plugin_version, fields.string("plugin_version")?);
+        keep(&mut self.password_policy, fields.string("password_policy")?);
+        if let Some(roles) = fields.comma_list("allowed_roles")? {
+            self.allowed_roles = roles;
+        }
+        if let Some(statements) = fields.string_list("root_rotation_statements")? {
+            self.root_rotation_statements = statements;
+        }
+        for (name, value) in fields.as_map() {
+            if !OWN.contains(&name.as_str()) && !value.is_null() {
+                self.details.insert(name.clone(), value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn spec(&self) -> Result<&'static drivers::Spec, Error> {
+        if self.plugin_name.is_empty() {
+            return Err(Error::bad_request("empty plugin name"));
+        }
+        drivers::find(&self.plugin_name).ok_or_else(|| {
+            Error::bad_request(format!(
+                "error creating database object: plugin not found in the catalog: {}",
+                self.plugin_name
+            ))
+        })
+    }
+
+    fn details(&self) -> Fields {
+        self.details.clone().into()
+    }
+
+    fn open(&self, random: Arc<dyn Random>) -> Result<Arc<dyn Driver>, Error> {
+        drivers::open(self.spec()?, drivers::Settings { fields: self.details(), random }).map_err(|error| {
+            Error::bad_request(format!("error creating database object: {}", error.message())).caused_by(error)
+        })
+    }
+
+    /// The answer of a read: everything but secrets.
+    fn describe(&self) -> Value {
+        let secret = drivers::find(&self.plugin_name).map_or(&[][..], |spec| spec.secret_fields);
+        let shown = |(name, value): (&String, &Value)| {
+            let value = match (name.as_str(), value) {
+                ("connection_url", Value::String(url)) => json!(sql::mask_password(url)),
+                _ => value.clone(),
+            };
+            (!secret.contains(&name.as_str())).then(|| (name.clone(), value))
+        };
+        let details: Map<_, _> = self.details.iter().filter_map(shown).collect();
+        json!({
+            "plugin_name": self.plugin_name, "plugin_version": self.plugin_version,
+            "allowed_roles": list(&self.allowed_roles), "connection_details": details,
+            "root_credentials_rotate_statements": list(&self.root_rotation_statements),
+            "password_policy": self.password_policy,
+        })
+    }
+}
+
+/// A connection ready for use.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) spec: &'static drivers::Spec,
+    /// Empty: the driver's own shape.
+    pub(super) username_template: String,
+    allowed_roles: Vec<String>,
+    version: Version,
+}
+
+impl Connection {
+    /// Whether `role` may be used over this connection.
+    ///
+    /// # Errors
+    /// 400, not Vault's 500: clients try a 500 three times.
+    pub(super) fn check_role(&self, role: &str) -> Result<(), Error> {
+        if self.allowed_roles.iter().any(|pattern| glob::matches(pattern, role)) {
+            return Ok(());
+        }
+        Err(Error::listed(crate::wire::Kind::BadRequest, format!("{role:?} is not an allowed role")))
+    }
+}
+
+/// All connections of a mount; drivers are opened at first use and kept.
+pub(super) struct Connections {
+    view: View,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    open: Mutex<HashMap<String, Connection>>,
+}
+
+impl Connections {
+    pub(super) fn new(view: View, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { view, clock, random, open: Mutex::default() }
+    }
+
+    pub(super) async fn stored(&self, name: &str) -> Result<Option<(Stored, Version)>, Error> {
+        Ok(self.view.get(name).await?)
+    }
+
+    fn opened(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open connection of that name.
+    ///
+    /// # Errors
+    /// 400 when there is none; what opening it says.
+    pub(super) async fn get(&self, name: &str) -> Result<Connection, Error> {
+        let missing = || Error::bad_request(format!("failed to find entry for connection with name: {name:?}"));
+        let (stored, version) = self.stored(name).await?.ok_or_else(missing)?;
+        if let Some(open) = self.opened().get(name).filter(|open| open.version == version) {
+            return Ok(open.clone());
+        }
+        let fresh = Connection {
+            driver: stored.open(self.random.clone())?,
+            spec: stored.spec()?,
+            username_template: stored.details().string("username_template")?.unwrap_or_default(),
+            allowed_roles: stored.allowed_roles,
+            version,
+        };
+        let stale = {
+            let mut opened = self.opened();
+            if let Some(open) = opened.get(name).filter(|open| open.version == version) {
+                return Ok(open.clone());
+            }
+            opened.insert(name.to_owned(), fresh.clone())
+        };
+        if let Some(stale) = stale {
+            stale.driver.close().await;
+        }
+        Ok(fresh)
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<String>, Error> {
+        Ok(self.view.list("").await?)
+    }
+
+    pub(super) async fn read(&self, name: &str) -> Result<Answer, Error> {
+        let (stored, _) = self.stored(name).await?.ok_or_else(Error::not_found)?;
+        Ok(Answer::data(stored.describe()))
+    }
+
+    /// Checks everything, connects if asked to, and only then stores: a wrong write changes nothing.
+    pub(super) async fn write(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
+        check_name("connection", name)?;
+        let (mut stored, version) = self.stored(name).await?.unwrap_or_default();
+        stored.merge(fields)?;
+        let spec = stored.spec()?;
+        if let Some(template) = stored.details().string("username_template")?.filter(|template| !template.is_empty()) {
+            username::check(&template, spec, &self.clock, &self.random)?;
+        }
+        let driver = stored.open(self.random.clone())?;
+        if fields.bool("verify_connection")?.unwrap_or(true) {
+            let verified = driver.verify().await;
+            driver.close().await;
+            verified.map_err(|error| {
+                let text = format!("error creating database object: error verifying connection: {}", error.message());
+                Error::bad_request(text).caused_by(error)
+            })?;
+        }
+        self.view.put_if(name, &stored, version).await?;
+        self.forget(name).await;
+        let url = stored.details().string("connection_url")?.unwrap_or_default();
+        let answer = Answer::empty();
+        Ok(match sql::inline_password(&url) {
+            Some(_) => answer.warn(
+                "Password found in connection_url, use a templated url to enable root rotation and prevent read access to password information.",
+            ),
+            None => answer,
+        })
+    }
+
+    pub(super) async fn delete(&self, name: &str) -> Result<Answer, Error> {
+        self.view.delete(name).await?;
+        self.forget(name).await;
+        Ok(Answer::empty())
+    }
+
+    pub(super) async fn reset(&self, name: &str) -> Result<Answer, Error> {
+        self.forget(name).await;
+        self.get(name).await?.driver.verify().await.map_err(answered)?;
+        Ok(Answer::empty())
+    }
+
+    async fn forget(&self, name: &str) {
+        let stale = self.opened().remove(name);
+        if let Some(stale) = stale {
+            stale.driver.close().await;
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let all: Vec<_> = self.opened().drain().collect();
+        for (_, connection) in all {
+            connection.driver.close().await;
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The server's configuration file, in HCL or JSON.

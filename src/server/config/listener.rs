@@ -1,0 +1,59 @@
+//! `listener "tcp" { … }`: where requests come in.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+use super::unknown;
+use crate::base::hcl::{Block, Error};
+
+const KNOWN: &[&str] = &["address", "cluster_address", "tls_disable", "tls_cert_file", "tls_key_file", "telemetry"];
+
+/// Where Vault listens when nothing is said.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8200";
+
+/// One listener.
+#[derive(Debug)]
+pub struct ListenerConfig {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// None: plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The server's certificate, PEM.
+#[derive(Debug)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub cert_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+}
+
+pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<Vec<ListenerConfig>, Error> {
+    let blocks = root.blocks("listener", 1)?;
+    if blocks.is_empty() {
+        return Err(root.error("a \"listener\" block is missing: add listener \"tcp\" { address = \"127.0.0.1:8200\" … }"));
+    }
+    blocks.iter().map(|block| one(block, warnings)).collect()
+}
+
+fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, Error> {
+    if block.label() != "tcp" {
+        return Err(block.error(format!("listener {:?} is not offered: use \"tcp\"", block.label())));
+    }
+    warnings.extend(unknown(block, KNOWN, "listener."));
+    let text = block.string("address")?.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+    let address = text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(|| {
+        block.error_at("address", format!("{text:?} is not an address to listen on: write host:port"))
+    })?;
+    let file = |key| Ok::<_, Error>(block.string(key)?.filter(|path| !path.is_empty()).map(PathBuf::from));
+    let tls = match (block.bool("tls_disable")?.unwrap_or(false), file("tls_cert_file")?, file("tls_key_file")?) {
+        (true, ..) => None,
+        (false, Some(cert_file), Some(key_file)) => Some(TlsFiles { cert_file, key_file }),
+        (false, ..) => {
+            let problem = "\"tls_cert_file\" and \"tls_key_file\" are needed, or tls_disable = true";
+            return Err(block.error(problem));
+        }
+    };
+    Ok(ListenerConfig { address, tls })
+}

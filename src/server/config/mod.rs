@@ -1,0 +1,217 @@
+//! The server's configuration file, in HCL or JSON, with the keys that Vault's and OpenBao's users know.
+
+mod bootstrap;
+mod listener;
+mod seal;
+mod storage;
+
+use std::path::{Path, PathBuf};
+
+pub use listener::{ListenerConfig, TlsFiles};
+pub use seal::SealConfig;
+pub use storage::StorageConfig;
+
+use crate::base::hcl::{self, Block, Document};
+use crate::engine::bootstrap::Plan;
+use crate::engine::ttl::Limits;
+
+/// Keys of the top level; what is accepted for the sake of existing files but means nothing here is among them.
+const KNOWN: &[&str] = &[
+    "storage", "listener", "seal", "bootstrap", "default_lease_ttl", "max_lease_ttl", "cluster_name", "api_addr",
+    "cluster_addr", "disable_mlock", "ui", "log_level", "log_format", "telemetry",
+];
+
+/// A configuration that was read and checked as a whole.
+#[derive(Debug)]
+pub struct Config {
+    /// Where state lives.
+    pub storage: StorageConfig,
+    /// Where requests come in; at least one.
+    pub listeners: Vec<ListenerConfig>,
+    /// What protects the root key.
+    pub seal: SealConfig,
+    /// `default_lease_ttl` and `max_lease_ttl`.
+    pub limits: Limits,
+    /// What to set up at the first start.
+    pub bootstrap: Plan,
+    /// `cluster_name`.
+    pub cluster_name: Option<String>,
+    /// `log_level` and `log_format`, where the command line says nothing.
+    pub log: (Option<String>, Option<String>),
+    /// Keys that mean nothing to this program.
+    pub warnings: Vec<String>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file, or one that it names, cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is wrong somewhere.
+    #[error("{file}: {problem}")]
+    Wrong {
+        /// Which file.
+        file: String,
+        /// Where, and what to do.
+        problem: hcl::Error,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Names file, line and key.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a text; `file` names it in errors.
+    ///
+    /// # Errors
+    /// Names line and key.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let read = || -> Result<Self, hcl::Error> {
+            let document = Document::parse(text)?;
+            Self::from_root(&document.root())
+        };
+        read().map_err(|problem| Error::Wrong { file: file.to_owned(), problem })
+    }
+
+    fn from_root(root: &Block<'_>) -> Result<Self, hcl::Error> {
+        let mut warnings = unknown(root, KNOWN, "");
+        let storage = storage::read(root, &mut warnings)?;
+        let listeners = listener::read(root, &mut warnings)?;
+        let seal = seal::read(root, &mut warnings)?;
+        let bootstrap = bootstrap::read(root, &mut warnings)?;
+        let system = Limits::default();
+        let limits = Limits {
+            max_ttl: root.seconds("max_lease_ttl")?.filter(|ttl| *ttl > 0).unwrap_or(system.max_ttl),
+            default_ttl: root.seconds("default_lease_ttl")?.filter(|ttl| *ttl > 0).unwrap_or(system.default_ttl),
+        };
+        if limits.default_ttl > limits.max_ttl {
+            return Err(root.error_at("default_lease_ttl", "\"default_lease_ttl\" must not exceed \"max_lease_ttl\""));
+        }
+        Ok(Self {
+            storage,
+            listeners,
+            seal,
+            limits,
+            bootstrap,
+            cluster_name: root.string("cluster_name")?,
+            log: (root.string("log_level")?, root.string("log_format")?),
+            warnings,
+        })
+    }
+}
+
+/// A warning for every key of `block` that is not among `known`; `place` says where, as `listener.`.
+fn unknown(block: &Block<'_>, known: &[&str], place: &str) -> Vec<String> {
+    let line = |key: &str| block.line(key).map(|line| format!("line {line}: ")).unwrap_or_default();
+    block
+        .unknown(known)
+        .into_iter()
+        .map(|key| format!("{}{place}{key} is not known and is ignored", line(key)))
+        .collect()
+}
+
+/// The one block of a kind that must be there exactly once.
+fn single<'a>(root: &Block<'a>, name: &str, example: &str) -> Result<Block<'a>, hcl::Error> {
+    let mut blocks = root.blocks(name, 1)?;
+    match (blocks.pop(), blocks.is_empty()) {
+        (Some(block), true) => Ok(block),
+        (Some(block), false) => Err(block.error(format!("there must be one {name:?} block only"))),
+        (None, _) => Err(root.error(format!("a {name:?} block is missing: add {example}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::bootstrap::{Kubernetes, Operator};
+
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    fn minimal(extra: &str) -> String {
+        format!(
+            "storage \"embedded\" {{ path = \"/data\" }}\n\
+             listener \"tcp\" {{ address = \"127.0.0.1:8200\" tls_disable = true }}\n\
+             seal \"static\" {{ current_key_id = \"a\" current_key = \"{KEY}\" }}\n{extra}"
+        )
+    }
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, "f.hcl").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_hcl_with_one_line_blocks() {
+        let config = parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\nui = true")).unwrap();
+        assert_eq!(config.listeners[0].address.port(), 8200);
+        assert!(config.listeners[0].tls.is_none());
+        assert_eq!(config.limits, Limits { default_ttl: 3600, max_ttl: 86_400 });
+        assert!(matches!(config.storage, StorageConfig::Embedded { path } if path == Path::new("/data")));
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn reads_json_alike() {
+        let text = format!(
+            r#"{{"storage": {{"inmem": {{}}}}, "listener": [{{"tcp": {{"address": "[::]:0", "tls_disable": "true"}}}}],
+                "seal": {{"static": {{"current_key_id": "a", "current_key": "{KEY}"}}}}}}"#
+        );
+        assert!(matches!(parse(&text).unwrap().storage, StorageConfig::InMemory));
+    }
+
+    #[test]
+    fn reads_the_bootstrap_stanza_of_the_chart() {
+        let config = parse(&minimal(
+            "bootstrap {\n kubernetes_auth { path = \"kubernetes\" kubernetes_host = \"https://k\" }\n \
+             database { path = \"database\" }\n operator { role = \"op\" service_account = \"sa\" namespace = \"ns\" audience = \"lessor\" }\n}",
+        ))
+        .unwrap();
+        let text = str::to_owned;
+        let kubernetes = Kubernetes { path: text("kubernetes"), host: text("https://k") };
+        let operator = Operator {
+            role: text("op"),
+            service_account: text("sa"),
+            namespace: text("ns"),
+            audience: text("lessor"),
+        };
+        let plan = Plan { kubernetes: Some(kubernetes), database: Some(text("database")), operator: Some(operator) };
+        assert_eq!(config.bootstrap, plan);
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        for (text, expected) in [
+            (minimal("max_lease_ttl = \"1x\""), "f.hcl: line 4, column"),
+            (minimal("default_lease_ttl = \"2h\"\nmax_lease_ttl = \"1h\""), "\"default_lease_ttl\" must not exceed"),
+            (minimal("storage \"inmem\" {}"), "one \"storage\" block only"),
+            (minimal("").replace("embedded", "raft"), "\"raft\" is not offered"),
+            (minimal("").replace("127.0.0.1:8200", "nowhere"), "\"nowhere\" is not an address"),
+            (minimal("").replace("tls_disable = true", ""), "\"tls_cert_file\" and \"tls_key_file\""),
+            (minimal("").replace(KEY, "0001"), "current_key"),
+            (minimal("").replace("seal \"static\"", "seal \"awskms\""), "\"awskms\" is not offered"),
+            (minimal("").replace("seal", "sael"), "a \"seal\" block is missing"),
+        ] {
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(expected), "{error}\nshould contain\n{expected}");
+            assert!(!error.contains(KEY), "a key is never quoted");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_said_and_do_no_harm() {
+        let config = parse(&minimal("no_such_key = 1")).unwrap();
+        assert_eq!(config.warnings, ["line 4: no_such_key is not known and is ignored"]);
+    }
+}

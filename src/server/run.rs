@@ -1,0 +1,142 @@
+//! Bringing an engine up behind its listeners: `lessor dev` and `lessor server`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{Config, SealConfig, StorageConfig};
+use super::listen::{Listener, Peer};
+use super::router;
+use crate::base::clock::SystemClock;
+use crate::base::random::SystemRandom;
+use crate::base::shutdown::Shutdown;
+use crate::base::{Random, Secret, tls};
+use crate::engine::core::Settings;
+use crate::engine::seal::{SealKey, StaticSeal};
+use crate::engine::{Engine, Parts, bootstrap};
+use crate::storage::Backend;
+use crate::storage::embedded::Embedded;
+use crate::storage::memory::Memory;
+
+/// How long open connections may finish their requests after a stop was requested.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Anything that keeps the server from running; printed with its causes.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// A dev engine that listens.
+pub struct Dev {
+    /// Where.
+    pub address: SocketAddr,
+    /// The root token.
+    pub root_token: Secret,
+    listener: Listener,
+    engine: Arc<Engine>,
+    shutdown: Shutdown,
+}
+
+impl Dev {
+    /// An unsealed engine in memory.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start(listen: SocketAddr, root_token: Option<Secret>, shutdown: Shutdown) -> Result<Self, Failure> {
+        let random = SystemRandom;
+        let mut key = [0; 32];
+        random.fill(&mut key);
+        let engine = Engine::new(Parts {
+            raw: Arc::new(Memory::default()),
+            seal: Box::new(StaticSeal::new(SealKey::new("dev", key), None, Arc::new(random))),
+            settings: Settings::default(),
+            plan: bootstrap::Plan::default(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(random),
+            shutdown: shutdown.clone(),
+        });
+        let made = engine.initialize(1, 1).await?;
+        let root_token = match root_token.filter(|token| !token.is_empty()) {
+            Some(token) => {
+                engine.create_root_token(token.clone()).await?;
+                token
+            }
+            None => made.root_token().clone(),
+        };
+        let listener = Listener::bind(listen, None).await.map_err(|error| cannot_listen(listen, error))?;
+        Ok(Self { address: listener.address(), root_token, listener, engine, shutdown })
+    }
+
+    /// Serves until the shutdown.
+    ///
+    /// # Errors
+    /// When serving fails.
+    pub async fn serve(self) -> Result<(), Failure> {
+        serve(self.engine, vec![self.listener], self.shutdown).await
+    }
+}
+
+/// Runs the engine of a configuration until the shutdown.
+///
+/// # Errors
+/// When storage, seal or a listener cannot be brought up.
+pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
+    for warning in &config.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    let raw: Arc<dyn Backend> = match &config.storage {
+        StorageConfig::Embedded { path } => Arc::new(Embedded::open(path).await?),
+        StorageConfig::InMemory => Arc::new(Memory::default()),
+    };
+    let random = Arc::new(SystemRandom);
+    let SealConfig::Static { current, previous } = &config.seal;
+    let seal = StaticSeal::new(current.clone(), previous.clone(), random.clone());
+    let engine = Engine::new(Parts {
+        raw,
+        seal: Box::new(seal),
+        settings: Settings { limits: config.limits, cluster_name: config.cluster_name.clone() },
+        plan: config.bootstrap.clone(),
+        clock: Arc::new(SystemClock),
+        random,
+        shutdown: shutdown.clone(),
+    });
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let tls = match &listener.tls {
+            Some(files) => {
+                let read = |path: &std::path::Path| {
+                    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+                };
+                let key = tls::certified_key(&read(&files.cert_file)?, &read(&files.key_file)?)?;
+                Some(Arc::new(tls::server_config(Arc::new(rustls::sign::SingleCertAndKey::from(key)))?))
+            }
+            None => None,
+        };
+        let bound = Listener::bind(listener.address, tls).await.map_err(|e| cannot_listen(listener.address, e))?;
+        tracing::info!(address = %bound.address(), tls = listener.tls.is_some(), "listening");
+        listeners.push(bound);
+    }
+    engine.start().await?;
+    serve(engine, listeners, shutdown).await
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
+    format!("cannot listen on {address}: {error}").into()
+}
+
+async fn serve(engine: Arc<Engine>, listeners: Vec<Listener>, shutdown: Shutdown) -> Result<(), Failure> {
+    let router = router(engine.clone(), Arc::new(SystemRandom));
+    let mut servers = tokio::task::JoinSet::new();
+    for listener in listeners {
+        let service = router.clone().into_make_service_with_connect_info::<Peer>();
+        let stop = shutdown.clone();
+        servers.spawn(async move {
+            axum::serve(listener, service).with_graceful_shutdown(async move { stop.requested().await }).await
+        });
+    }
+    shutdown.requested().await;
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("some connections were still open at the end");
+    }
+    engine.close().await;
+    Ok(())
+}
