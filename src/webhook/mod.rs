@@ -53,7 +53,7 @@ pub struct Options {
     pub engine_address: String,
     /// File of CA certificates (PEM) by which agents check the engine; without it they trust what their image trusts.
     pub engine_ca_file: Option<PathBuf>,
-    /// Where the pods' login method is mounted.
+    /// Where the pods' login method is mounted, below `auth/`.
     pub auth_mount: String,
     /// The audience of the pods' tokens.
     pub token_audience: String,
@@ -75,7 +75,7 @@ impl Default for Options {
             agent_image_pull_policy: None,
             engine_address: "https://lessor.lessor-system.svc:8200".to_owned(),
             engine_ca_file: None,
-            auth_mount: "auth/kubernetes".to_owned(),
+            auth_mount: "kubernetes".to_owned(),
             token_audience: "lessor".to_owned(),
         }
     }
@@ -100,6 +100,9 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// The mount of the login method is none.
+    #[error("the login method's mount {0}")]
+    AuthMount(String),
     /// The engine's CA is none, or there is no TLS here.
     #[error("TLS")]
     Tls(#[from] crate::base::tls::Error),
@@ -113,6 +116,7 @@ struct Settings {
     engine_address: String,
     /// PEM.
     engine_ca: Option<String>,
+    /// With `auth/`.
     auth_mount: String,
     token_audience: String,
 }
@@ -165,7 +169,7 @@ fn settings(options: &Options) -> Result<Settings, Error> {
         agent_image_pull_policy: options.agent_image_pull_policy.clone(),
         engine_address: options.engine_address.clone(),
         engine_ca,
-        auth_mount: options.auth_mount.trim_matches('/').to_owned(),
+        auth_mount: annotations::auth_path(&options.auth_mount).map_err(Error::AuthMount)?,
         token_audience: options.token_audience.clone(),
     })
 }

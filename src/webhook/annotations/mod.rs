@@ -13,6 +13,7 @@ use std::fmt;
 pub use catalog::{Family, Setting};
 pub use find::{distance, full_name};
 use parser::Parser;
+pub use value::auth_path;
 
 /// What to put into a pod.
 #[derive(Debug, Clone, PartialEq)]

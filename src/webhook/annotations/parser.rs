@@ -106,7 +106,7 @@ impl Parser {
             Setting::KeepCase => self.keep_case = value::flag(text)?,
             Setting::Address => injection.overrides.address = Some(value::address(text)?),
             Setting::Namespace => injection.overrides.namespace = Some(value::text(text)?),
-            Setting::AuthPath => injection.overrides.auth_path = Some(auth_path(text)?),
+            Setting::AuthPath => injection.overrides.auth_path = Some(value::auth_path(text)?),
             Setting::AuthType => drop(value::word(text, &["kubernetes"])?),
             Setting::ExitOnAuthError => injection.exit_on_auth_error = value::flag(text)?,
             Setting::Once => injection.once = value::flag(text)?,
@@ -247,11 +247,4 @@ fn role(family: Family, text: &str, namespace: &str) -> Result<String, String> {
         }
         _ => Err(format!("{text:?} is no role: {example}")),
     }
-}
-
-/// Vault's own writing has `auth/` before the mount; without it it is added.
-fn auth_path(text: &str) -> Result<String, String> {
-    let text = value::text(text)?;
-    let path = text.trim_matches('/');
-    Ok(if path.starts_with("auth/") { path.to_owned() } else { format!("auth/{path}") })
 }

@@ -117,6 +117,13 @@ pub fn address(text: &str) -> Result<String, String> {
     }
 }
 
+/// Vault's own writing has `auth/` before the mount; without it it is added.
+pub fn auth_path(mount: &str) -> Result<String, String> {
+    let text = text(mount)?;
+    let path = text.trim_matches('/');
+    Ok(if path.starts_with("auth/") { path.to_owned() } else { format!("auth/{path}") })
+}
+
 /// Whether the agent will be able to read a template.
 pub fn check_template(text: &str, delimiters: Option<(&str, &str)>) -> Result<(), String> {
     match Template::parse("", text, delimiters, &agent_functions()) {
