@@ -40,7 +40,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
     let (level, format) = (cli.log_level.or(level).unwrap_or_default(), cli.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
     if let Command::Crds(flags) = &cli.command {
-        return crds(flags);
+        return print_crds(flags);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -51,14 +51,12 @@ fn start(cli: Cli) -> Result<(), Failure> {
                 Some(config) => run::server(config, shutdown).await,
                 None => Ok(()),
             },
-            Command::Operator(flags) => lessor::operator::run(flags.into(), shutdown).await,
-            Command::Webhook(flags) => lessor::webhook::run(flags.into(), shutdown).await,
             Command::Crds(_) => Ok(()),
         }
     })
 }
 
-fn crds(flags: &args::Crds) -> Result<(), Failure> {
+fn print_crds(flags: &args::Crds) -> Result<(), Failure> {
     match (&flags.write, &flags.check) {
         (Some(folder), _) => Ok(crds::write(folder)?),
         (None, Some(folder)) => Ok(crds::check(folder)?),

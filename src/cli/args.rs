@@ -29,10 +29,6 @@ pub enum Command {
     Dev(Dev),
     /// The engine with encrypted storage, behind Vault's HTTP API.
     Server(Server),
-    /// Reconciles Lessor's kinds into engine configuration and Kubernetes Secrets.
-    Operator(Operator),
-    /// Injects the agent into annotated pods.
-    Webhook(Webhook),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
 }
@@ -67,40 +63,4 @@ pub struct Server {
     /// Configuration file in HCL or JSON, with the keys that Vault's users know.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-}
-
-/// How a role reaches the engine.
-#[derive(Debug, Args)]
-pub struct EngineFlags {
-    /// URL of the engine (Lessor, Vault or OpenBao).
-    #[arg(long, env = "VAULT_ADDR", default_value = "http://127.0.0.1:8200")]
-    pub engine_address: String,
-
-    /// File with the CA certificates of the engine, PEM.
-    #[arg(long, env = "VAULT_CACERT", value_name = "FILE")]
-    pub engine_ca_file: Option<PathBuf>,
-
-    /// Mount path of the kubernetes login.
-    #[arg(long, default_value = "kubernetes")]
-    pub auth_mount: String,
-
-    /// Audience of the ServiceAccount tokens that log in.
-    #[arg(long, default_value = "lessor")]
-    pub token_audience: String,
-}
-
-/// Flags of `lessor operator`; the rest is added with the operator itself.
-#[derive(Debug, Args)]
-pub struct Operator {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type")]
-    pub engine: EngineFlags,
-}
-
-/// Flags of `lessor webhook`; the rest is added with the webhook itself.
-#[derive(Debug, Args)]
-pub struct Webhook {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type")]
-    pub engine: EngineFlags,
 }

@@ -25,9 +25,12 @@
 {{ include "lessor.engineArguments" . }}
 - --login-role=lessor-operator
 - --token-file=/var/run/secrets/lessor/token
-- --leader-lease={{ include "lessor.leaderLease" . }}
-- --namespace={{ .Release.Namespace }}
-- --health-address=[::]:{{ .Values.operator.healthPort }}
+- --database-mount=database
+{{- with .Values.operator.namespaces }}
+- --namespaces={{ join "," . }}
+{{- end }}
+- --identity=$(POD_NAME)
+- --listen=[::]:{{ .Values.operator.healthPort }}
 {{ include "lessor.logArguments" . }}
 {{- end -}}
 
@@ -36,11 +39,10 @@
 {{ include "lessor.engineArguments" . }}
 - --agent-image={{ include "lessor.image" . }}
 - --agent-image-pull-policy={{ .Values.image.pullPolicy }}
-- --configuration-name={{ include "lessor.name" (list . "webhook") }}
-- --service-name={{ include "lessor.name" (list . "webhook") }}
-- --certificate-secret={{ include "lessor.webhookSecret" . }}
 - --namespace={{ .Release.Namespace }}
-- --listen-address=[::]:{{ .Values.webhook.port }}
-- --health-address=[::]:{{ .Values.webhook.healthPort }}
+- --service-name={{ include "lessor.name" (list . "webhook") }}
+- --configuration-name={{ include "lessor.name" (list . "webhook") }}
+- --secret-name={{ include "lessor.webhookSecret" . }}
+- --listen=[::]:{{ .Values.webhook.port }}
 {{ include "lessor.logArguments" . }}
 {{- end -}}

@@ -60,10 +60,6 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- default (printf "%s-seal" (include "lessor.fullname" .)) .Values.seal.existingSecret -}}
 {{- end -}}
 
-{{- define "lessor.leaderLease" -}}
-{{- include "lessor.name" (list . "operator") -}}
-{{- end -}}
-
 {{- define "lessor.webhookSecret" -}}
 {{- printf "%s-tls" (include "lessor.name" (list . "webhook")) -}}
 {{- end -}}

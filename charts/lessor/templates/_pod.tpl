@@ -47,7 +47,7 @@ topologySpreadConstraints:
 {{- if $values.affinity }}
 affinity:
   {{- toYaml $values.affinity | nindent 2 }}
-{{- else if ne (index . 1) "engine" }}
+{{- else if eq (index . 1) "webhook" }}
 affinity:
   podAntiAffinity:
     preferredDuringSchedulingIgnoredDuringExecution:
@@ -71,10 +71,12 @@ args:
   {{- with $values.extraArgs }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with $values.extraEnv }}
 env:
+  - name: POD_NAME
+    valueFrom: {fieldRef: {fieldPath: metadata.name}}
+  {{- with $values.extraEnv }}
   {{- toYaml . | nindent 2 }}
-{{- end }}
+  {{- end }}
 securityContext:
   {{- toYaml $root.Values.containerSecurityContext | nindent 2 }}
 {{- with $values.resources }}
@@ -83,18 +85,19 @@ resources:
 {{- end }}
 {{- end -}}
 
-{{/* Probes of operator and webhook. */}}
+{{/* Probes of operator and webhook: (list PORT SCHEME). */}}
 {{- define "lessor.probes" -}}
+{{- $where := printf "port: %s, scheme: %s" (index . 0) (index . 1) -}}
 startupProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, {{ $where }}}
   periodSeconds: 1
-  failureThreshold: 60
+  failureThreshold: 120
 livenessProbe:
-  httpGet: {path: /healthz, port: health}
+  httpGet: {path: /healthz, {{ $where }}}
   periodSeconds: 10
   timeoutSeconds: 3
 readinessProbe:
-  httpGet: {path: /readyz, port: health}
+  httpGet: {path: /readyz, {{ $where }}}
   periodSeconds: 5
   timeoutSeconds: 3
 {{- end -}}

@@ -1,7 +1,7 @@
 {{/* The engine's configuration. */}}
 {{- define "lessor.serverConfiguration" -}}
 storage "embedded" {
-  path = "/lessor/data"
+  path = "/var/lib/lessor"
 }
 
 listener "tcp" {

@@ -15,7 +15,6 @@ const KNOWN: &[&str] = &[
 
 /// A role as it is stored; TTLs in whole seconds, 0 is the mount's.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are Vault's")]
 pub(super) struct Role {
     pub(super) db_name: String,
     pub(super) creation_statements: Vec<String>,

@@ -1,0 +1,33 @@
+{{/* What the operator may do in the namespaces that it watches. */}}
+{{- define "lessor.operatorRules" -}}
+# Lessor's kinds; patch sets the finalizer.
+- apiGroups: [lessor.dev]
+  resources: [databaseconnections, databaseroles, dynamicdatabasesecrets]
+  verbs: [get, list, watch, patch]
+- apiGroups: [lessor.dev]
+  resources: [databaseconnections/status, databaseroles/status, dynamicdatabasesecrets/status]
+  verbs: [patch]
+# For owner references where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [lessor.dev]
+  resources: [databaseconnections/finalizers, databaseroles/finalizers, dynamicdatabasesecrets/finalizers]
+  verbs: [update]
+# Admin accounts are read, and destinations written, by name. There is no listing and no watching of Secrets.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch]
+# The tenant's own ServiceAccount logs in for a DynamicDatabaseSecret, not the operator.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+# The end of a pod ends its leases; a restart is over when the last old pod is gone.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# Restarts of the workloads that a DynamicDatabaseSecret names.
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, daemonsets]
+  verbs: [get, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
