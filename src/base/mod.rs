@@ -1,5 +1,6 @@
 //! What every other layer stands on: secrets, time, randomness, text formats, TLS, logs and shutdown.
 
+pub mod boolean;
 pub mod clock;
 pub mod duration;
 pub mod glob;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::Secret;
+pub use crate::base::boolean::parse as parse_bool;
 use crate::base::duration;
 use crate::base::tls::ClientTls;
 
@@ -92,15 +93,6 @@ fn lookup(variable: &dyn Fn(&str) -> Option<String>, suffix: &str) -> Option<(St
 
 fn read(name: &str, path: &str) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{name}: cannot read {path}: {error}"))
-}
-
-/// Booleans as Go's `ParseBool` takes them, since they come from variables and annotations written for Go programs.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

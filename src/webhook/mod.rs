@@ -1,1 +1,193 @@
 //! The mutating webhook: injects the agent from pod annotations.
+
+mod admission;
+mod agent_config;
+mod annotations;
+mod certs;
+mod metrics;
+mod patch;
+mod server;
+mod sidecar;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::base::shutdown::Shutdown;
+use crate::base::telemetry::chain;
+use crate::base::{Clock, Random};
+use certs::{Keeper, KubernetesStore, Policy};
+use metrics::Metrics;
+use server::Server;
+
+/// Between attempts to get the first certificate.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How to run the webhook. The defaults are those of the chart, installed as `lessor` in `lessor-system`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to listen for HTTPS.
+    pub listen: SocketAddr,
+    /// The namespace of the webhook, its Service and its Secret.
+    pub namespace: String,
+    /// The Service by which API servers reach the webhook; the certificate is made for it.
+    pub service_name: String,
+    /// The MutatingWebhookConfiguration whose CAs are kept up to date.
+    pub configuration_name: String,
+    /// The Secret in which all replicas share the certificate.
+    pub secret_name: String,
+    /// How long a certificate is valid; it is exchanged after two thirds of that.
+    pub certificate_validity: Duration,
+    /// How long every API server and replica may take to learn of a new certificate.
+    pub certificate_overlap: Duration,
+    /// How long reviews are still taken after SIGTERM, until no API server sends any more.
+    pub drain: Duration,
+    /// Image with `/lessor-agent` in it.
+    pub agent_image: String,
+    /// `Always`, `IfNotPresent` or `Never`; without it Kubernetes' own default.
+    pub agent_image_pull_policy: Option<String>,
+    /// The engine, as pods reach it.
+    pub engine_address: String,
+    /// File of CA certificates (PEM) by which agents check the engine; without it they trust what their image trusts.
+    pub engine_ca_file: Option<PathBuf>,
+    /// Where the pods' login method is mounted, below `auth/`.
+    pub auth_mount: String,
+    /// The audience of the pods' tokens.
+    pub token_audience: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let certificates = Policy::default();
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            namespace: "lessor-system".to_owned(),
+            service_name: "lessor-webhook".to_owned(),
+            configuration_name: "lessor-webhook".to_owned(),
+            secret_name: "lessor-webhook-tls".to_owned(),
+            certificate_validity: certificates.validity,
+            certificate_overlap: certificates.overlap,
+            drain: Duration::from_secs(5),
+            agent_image: concat!("lessor:", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent_image_pull_policy: None,
+            engine_address: "https://lessor.lessor-system.svc:8200".to_owned(),
+            engine_ca_file: None,
+            auth_mount: "kubernetes".to_owned(),
+            token_audience: "lessor".to_owned(),
+        }
+    }
+}
+
+/// Why the webhook cannot run. Trying again without a change helps with none of these.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not one of this machine's.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As configured.
+        address: SocketAddr,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The engine's CA is not there.
+    #[error("cannot read the engine's CA {path}", path = path.display())]
+    Ca {
+        /// As configured.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The mount of the login method is none.
+    #[error("the login method's mount {0}")]
+    AuthMount(String),
+    /// The engine's CA is none, or there is no TLS here.
+    #[error("TLS")]
+    Tls(#[from] crate::base::tls::Error),
+}
+
+/// What every injected agent is told, unless its pod says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
+    agent_image: String,
+    agent_image_pull_policy: Option<String>,
+    engine_address: String,
+    /// PEM.
+    engine_ca: Option<String>,
+    /// With `auth/`.
+    auth_mount: String,
+    token_audience: String,
+}
+
+/// Serves reviews and keeps the certificates, until `shutdown` is requested. It listens only once it has a certificate that
+/// API servers trust, however long that takes.
+///
+/// # Errors
+/// See [`Error`]; a cluster that does not answer is waited for.
+pub async fn run(
+    options: Options,
+    client: kube::Client,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let settings = settings(&options)?;
+    let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
+    let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
+    let mut keeper = Keeper::new(Arc::new(store), dns_names(&options), policy, Arc::clone(&clock), random);
+    while let Err(error) = keeper.tend().await {
+        tracing::warn!(error = chain(&error), "no certificate yet, trying again");
+        tokio::select! {
+            () = clock.sleep(RETRY) => {}
+            () = shutdown.requested() => return Ok(()),
+        }
+    }
+    let resolver = keeper.resolver();
+    let address = options.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    tracing::info!(%address, "answering admission reviews");
+    let server = Server { settings, resolver, clock, drain: options.drain, metrics: Metrics::default() };
+    let serving = server.run(listener, shutdown.clone());
+    // The server ends last: it takes reviews a while longer, with the certificate that it has by then.
+    let (served, ()) = tokio::join!(serving, keeper.run(shutdown));
+    Ok(served?)
+}
+
+fn settings(options: &Options) -> Result<Settings, Error> {
+    let engine_ca = match &options.engine_ca_file {
+        None => None,
+        Some(path) => {
+            let pem = std::fs::read_to_string(path).map_err(|source| Error::Ca { path: path.clone(), source })?;
+            crate::base::tls::certificates(pem.as_bytes(), "the engine's CA")?;
+            Some(pem)
+        }
+    };
+    Ok(Settings {
+        agent_image: options.agent_image.clone(),
+        agent_image_pull_policy: options.agent_image_pull_policy.clone(),
+        engine_address: options.engine_address.clone(),
+        engine_ca,
+        auth_mount: annotations::auth_path(&options.auth_mount).map_err(Error::AuthMount)?,
+        token_audience: options.token_audience.clone(),
+    })
+}
+
+/// Every name of the Service, as API servers and people in the cluster write it.
+fn dns_names(options: &Options) -> Vec<String> {
+    let Options { service_name: service, namespace, .. } = options;
+    vec![
+        format!("{service}.{namespace}.svc"),
+        format!("{service}.{namespace}.svc.cluster.local"),
+        format!("{service}.{namespace}"),
+        service.clone(),
+    ]
+}
+
+#[cfg(test)]
+fn settings_for_tests() -> Settings {
+    let options = Options { agent_image: "lessor:test".to_owned(), ..Options::default() };
+    let settings = settings(&options).unwrap();
+    Settings { engine_ca: Some("PEM".to_owned()), agent_image_pull_policy: Some("IfNotPresent".to_owned()), ..settings }
+}
