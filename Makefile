@@ -55,7 +55,7 @@ programs:
 
 bench: build ## issue credentials beside pgbench; writes bench/RESULTS.md
 	@$(STEP) 'building the load generator' cargo build --locked --release --workspace --bin bench
-	@$(DEMO) LESSOR_CLUSTER=lessor-bench bench/run $(OUT)/release/bench
+	@$(DEMO) bench/run $(OUT)/release/bench
 
 crds: programs ## write the generated CustomResourceDefinitions
 	@e2e/generate

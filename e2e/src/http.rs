@@ -74,6 +74,11 @@ impl Http {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    /// The token that requests carry.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// Where requests go.
     pub fn address(&self) -> &str {
         &self.address

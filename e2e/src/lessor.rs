@@ -21,6 +21,7 @@ const START: Duration = Duration::from_secs(30);
 /// A running engine. It ends with the value.
 pub struct Lessor {
     arguments: Vec<String>,
+    level: &'static str,
     port: u16,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -35,7 +36,7 @@ impl Lessor {
     pub async fn dev(root_token: &str) -> Self {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
-        Self::start(["dev", "--listen", &listen, "--root-token", root_token], port, folder()).await
+        Self::start(&["dev", "--listen", &listen, "--root-token", root_token], "debug", port, folder()).await
     }
 
     /// `lessor server` with embedded storage and a static seal in a folder of its own, not initialised yet.
@@ -43,6 +44,18 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn server() -> Self {
+        Self::server_logging("debug").await
+    }
+
+    /// The same, logging as little as in production, to be measured.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn quiet_server() -> Self {
+        Self::server_logging("info").await
+    }
+
+    async fn server_logging(level: &'static str) -> Self {
         let (port, folder) = (free_port(), folder());
         let (data, key, config) =
             (folder.path().join("data"), folder.path().join("seal.key"), folder.path().join("lessor.hcl"));
@@ -57,14 +70,14 @@ impl Lessor {
             key.display()
         );
         std::fs::File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
-        Self::start(["server", "--config", config.to_str().unwrap()], port, folder).await
+        Self::start(&["server", "--config", config.to_str().unwrap()], level, port, folder).await
     }
 
-    async fn start<'a>(arguments: impl IntoIterator<Item = &'a str>, port: u16, folder: TempDir) -> Self {
-        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    async fn start(arguments: &[&str], level: &'static str, port: u16, folder: TempDir) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let log = Arc::default();
-        let child = spawn(&arguments, &log);
-        let mut started = Self { arguments, port, child, log, folder };
+        let child = spawn(&arguments, level, &log);
+        let mut started = Self { arguments, level, port, child, log, folder };
         started.answering().await;
         started
     }
@@ -108,7 +121,7 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn start_again(&mut self) {
-        self.child = spawn(&self.arguments, &self.log);
+        self.child = spawn(&self.arguments, self.level, &self.log);
         self.answering().await;
     }
 
@@ -168,11 +181,11 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn spawn(arguments: &[String], log: &Arc<Mutex<Vec<String>>>) -> Child {
+fn spawn(arguments: &[String], level: &str, log: &Arc<Mutex<Vec<String>>>) -> Child {
     let binary = variable("LESSOR_BINARY");
     let mut child = Command::new(&binary)
         .args(arguments)
-        .env("LESSOR_LOG_LEVEL", "debug")
+        .env("LESSOR_LOG_LEVEL", level)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

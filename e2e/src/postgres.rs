@@ -54,6 +54,14 @@ impl Postgres {
         self.client.query_one(query, &[&author]).await.unwrap().get(0)
     }
 
+    /// The one text that a query gives.
+    ///
+    /// # Panics
+    /// When the query fails or gives something else.
+    pub async fn text(&self, query: &str) -> String {
+        self.client.query_one(query, &[]).await.unwrap().get(0)
+    }
+
     /// Runs statements as the superuser.
     ///
     /// # Panics
