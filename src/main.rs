@@ -15,6 +15,7 @@ use lessor::client::ClientConfig;
 use lessor::operator::{self, Election};
 use lessor::server::config::Config;
 use lessor::server::run::{self, Failure};
+use lessor::webhook;
 
 fn main() -> ExitCode {
     tls::install_provider();
@@ -58,6 +59,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
                 None => Ok(()),
             },
             Command::Operator(flags) => run_operator(flags, shutdown).await,
+            Command::Webhook(flags) => run_webhook(flags, shutdown).await,
             Command::Crds(_) => Ok(()),
         }
     })
@@ -92,6 +94,25 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
     };
     let kube = kube::Client::try_default().await?;
     Ok(operator::run(options, kube, Arc::new(SystemClock), Arc::new(SystemRandom), shutdown).await?)
+}
+
+async fn run_webhook(flags: args::Webhook, shutdown: Shutdown) -> Result<(), Failure> {
+    let options = webhook::Options {
+        listen: flags.listen,
+        namespace: flags.namespace,
+        service_name: flags.service_name,
+        configuration_name: flags.configuration_name,
+        secret_name: flags.secret_name,
+        agent_image: flags.agent_image,
+        agent_image_pull_policy: flags.agent_image_pull_policy,
+        engine_address: flags.engine.engine_address,
+        engine_ca_file: flags.engine.engine_ca_file,
+        auth_mount: flags.engine.auth_mount,
+        token_audience: flags.engine.token_audience,
+        ..webhook::Options::default()
+    };
+    let kube = kube::Client::try_default().await?;
+    Ok(webhook::run(options, kube, Arc::new(SystemClock), Arc::new(SystemRandom), shutdown).await?)
 }
 
 async fn run_dev(dev: args::Dev, shutdown: Shutdown) -> Result<(), Failure> {

@@ -31,6 +31,8 @@ pub enum Command {
     Server(Server),
     /// Reconciles Lessor's kinds into engine configuration and Kubernetes Secrets.
     Operator(Operator),
+    /// Injects the agent into annotated pods.
+    Webhook(Webhook),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
 }
@@ -124,5 +126,41 @@ pub struct Operator {
 
     /// Address of probes and metrics.
     #[arg(long, default_value = "[::]:8080")]
+    pub listen: SocketAddr,
+}
+
+/// Flags of `lessor webhook`.
+#[derive(Debug, Args)]
+pub struct Webhook {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub engine: EngineFlags,
+
+    /// Image with /lessor-agent in it.
+    #[arg(long)]
+    pub agent_image: String,
+
+    /// Pull policy of the agent's image: Always, IfNotPresent or Never. Default: Kubernetes' own.
+    #[arg(long, value_name = "POLICY")]
+    pub agent_image_pull_policy: Option<String>,
+
+    /// Namespace of the webhook, its Service and its Secret.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "lessor-system")]
+    pub namespace: String,
+
+    /// Service by which API servers reach the webhook.
+    #[arg(long, default_value = "lessor-webhook")]
+    pub service_name: String,
+
+    /// MutatingWebhookConfiguration whose caBundle is kept up to date.
+    #[arg(long, default_value = "lessor-webhook")]
+    pub configuration_name: String,
+
+    /// Secret in which all replicas share the certificate.
+    #[arg(long, default_value = "lessor-webhook-tls")]
+    pub secret_name: String,
+
+    /// Address to listen on for HTTPS.
+    #[arg(long, default_value = "[::]:8443")]
     pub listen: SocketAddr,
 }

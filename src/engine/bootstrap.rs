@@ -66,6 +66,10 @@ fn operator_policy(plan: &Plan, operator: &Operator) -> String {
     for path in ["sys/leases/lookup", "sys/leases/renew", "sys/leases/revoke"] {
         text.push_str(&format!("path {path:?} {{ capabilities = [\"update\"] }}\n"));
     }
+    for (path, capability) in [("lookup", "list"), ("revoke-prefix", "update")] {
+        let path = format!("sys/leases/{path}/{database}/creds/*");
+        text.push_str(&format!("path {path:?} {{ capabilities = [{capability:?}, \"sudo\"] }}\n"));
+    }
     text.push_str("path \"sys/lessor/*\" { capabilities = [\"create\", \"read\", \"update\", \"list\", \"sudo\"] }\n");
     text
 }
@@ -142,5 +146,8 @@ mod tests {
         assert_eq!(access.may_write("auth/token/create", &none), (false, false));
         assert_eq!(access.may_write("sys/policies/acl/default", &none), (false, false));
         assert!(access.has_sudo("sys/lessor/workloads/end"));
+        assert!(access.may(Operation::List, "sys/leases/lookup/database/creds/a.b", &none));
+        assert!(access.has_sudo("sys/leases/revoke-prefix/database/creds/a.b"));
+        assert_eq!(access.may_write("sys/leases/revoke-prefix/auth", &none), (false, false));
     }
 }

@@ -217,7 +217,7 @@ impl Connections {
 
     pub(super) async fn reset(&self, name: &str) -> Result<Answer, Error> {
         self.forget(name).await;
-        self.get(name).await?.driver.verify().await.map_err(answered)?;
+        self.get(name).await?.driver.verify().await.map_err(|error| answered(name, error))?;
         Ok(Answer::empty())
     }
 

@@ -73,6 +73,7 @@ pub(super) async fn offer(
         .map_err(|error| Error::internal("the lease's record cannot be written").caused_by(error))?;
     let making = Making {
         driver: connection.driver,
+        connection: role.db_name.clone(),
         username,
         statements: role.creation_statements.clone(),
         random: setup.random.clone(),
@@ -89,6 +90,7 @@ pub(super) async fn offer(
 
 struct Making {
     driver: Arc<dyn Driver>,
+    connection: String,
     username: String,
     statements: Vec<String>,
     random: Arc<dyn Random>,
@@ -104,7 +106,7 @@ impl Make for Making {
             expires: database_expiry(expires),
             statements: &self.statements,
         };
-        self.driver.create(user).await.map_err(answered)?;
+        self.driver.create(user).await.map_err(|error| answered(&self.connection, error))?;
         let mut data = Map::new();
         data.insert("username".into(), json!(self.username));
         data.insert("password".into(), json!(password.expose()));
