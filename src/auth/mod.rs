@@ -21,7 +21,7 @@ pub mod token_params;
 pub use token_params::{TokenParams, TokenType};
 
 /// Every type that `sys/auth` can mount.
-pub const TABLE: &[Spec] = &[approle::SPEC];
+pub const TABLE: &[Spec] = &[approle::SPEC, kubernetes::SPEC];
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy)]

@@ -1,1 +1,0 @@
-//! Login with a Kubernetes ServiceAccount token, reviewed by the cluster.

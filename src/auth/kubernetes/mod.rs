@@ -1,0 +1,129 @@
+//! Login with a Kubernetes ServiceAccount token, reviewed by the cluster (vault-api.md 2.3).
+
+mod claims;
+mod config;
+mod login;
+mod review;
+mod role;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::config::Config;
+use self::review::Reviewer;
+use self::role::Role;
+use super::{Method, Outcome, Setup, Spec, role_name};
+use crate::base::Clock;
+use crate::storage::View;
+use crate::wire::{Answer, Error, Fields, Operation, Request};
+
+/// Registers the method.
+pub const SPEC: Spec = Spec { kind: "kubernetes", open };
+
+fn open(setup: Setup) -> Arc<dyn Method> {
+    Arc::new(Kubernetes {
+        view: setup.view,
+        clock: setup.clock,
+        mount: setup.mount,
+        reviewer: Reviewer::default(),
+        pod: PodFiles::default(),
+    })
+}
+
+/// What Kubernetes mounts into the pod that the engine runs in. Both rotate, so they are read for every review.
+struct PodFiles {
+    ca: PathBuf,
+    token: PathBuf,
+}
+
+impl Default for PodFiles {
+    fn default() -> Self {
+        let folder = PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount");
+        Self { ca: folder.join("ca.crt"), token: folder.join("token") }
+    }
+}
+
+struct Kubernetes {
+    view: View,
+    clock: Arc<dyn Clock>,
+    mount: String,
+    reviewer: Reviewer,
+    pod: PodFiles,
+}
+
+#[async_trait]
+impl Method for Kubernetes {
+    async fn handle(&self, request: Request) -> Result<Outcome, Error> {
+        let fields = &request.fields;
+        let answer = match (&request.segments()[..], request.operation) {
+            (["login"], Operation::Write) => {
+                return self.login(fields, request.caller.address).await.map(Outcome::login);
+            }
+            (["config"], Operation::Read) => {
+                Ok(Answer::data(self.config().await?.ok_or_else(Error::not_found)?.describe()))
+            }
+            (["config"], Operation::Write) => {
+                let config = Config::from_fields(fields)?;
+                config.check_ca(&self.pod).await?;
+                self.view.put("config", &config).await?;
+                Ok(Answer::empty())
+            }
+            (["role"], Operation::List) => Answer::keys(self.view.list("role/").await?),
+            (["role", name], operation) => self.role(operation, &role_name::normal(name)?, fields).await,
+            (["login" | "config" | "role"], _) => Err(Error::unsupported_operation()),
+            _ => Err(Error::unsupported_path()),
+        };
+        answer.map(Outcome::Answer)
+    }
+
+    fn is_login(&self, path: &str) -> bool {
+        path == "login"
+    }
+
+    async fn exists(&self, path: &str) -> Result<bool, Error> {
+        match path.split('/').collect::<Vec<_>>()[..] {
+            ["role", name] => match role_name::normal(name) {
+                Ok(name) => Ok(self.stored_role(&name).await?.is_some()),
+                Err(_) => Ok(false),
+            },
+            // The configuration is updated, never created, as in Vault.
+            _ => Ok(true),
+        }
+    }
+}
+
+impl Kubernetes {
+    async fn config(&self) -> Result<Option<Config>, Error> {
+        Ok(self.view.get("config").await?.map(|(config, _)| config))
+    }
+
+    async fn stored_role(&self, name: &str) -> Result<Option<Role>, Error> {
+        Ok(self.view.get(&format!("role/{name}")).await?.map(|(role, _)| role))
+    }
+
+    async fn role(&self, operation: Operation, name: &str, fields: &Fields) -> Result<Answer, Error> {
+        let key = format!("role/{name}");
+        match operation {
+            Operation::Read => {
+                let role = self.stored_role(name).await?.ok_or_else(Error::not_found)?;
+                Ok(Answer::data(role.describe().into()))
+            }
+            Operation::Write => {
+                let mut role = self.stored_role(name).await?.unwrap_or_default();
+                role.merge(fields)?;
+                self.view.put(&key, &role).await?;
+                Ok(Answer::empty())
+            }
+            Operation::Delete => {
+                self.view.delete(&key).await?;
+                Ok(Answer::empty())
+            }
+            _ => Err(Error::unsupported_operation()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

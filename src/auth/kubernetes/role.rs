@@ -1,0 +1,175 @@
+//! A role: which ServiceAccounts it admits, and who owns the leases of their tokens.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::auth::{TokenParams, cidr};
+use crate::wire::{Error, Fields, Kind};
+
+const ALIAS_SOURCES: [&str; 2] = ["serviceaccount_uid", "serviceaccount_name"];
+
+/// Who owns leases: our addition to Vault's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OwnerKind {
+    /// Vault's rule: the token that asked.
+    #[default]
+    Token,
+    /// The pod that the token is bound to, or the object that the login names.
+    Workload,
+}
+
+/// A stored role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Role {
+    pub names: Vec<String>,
+    pub namespaces: Vec<String>,
+    /// Empty for any.
+    pub audience: String,
+    pub alias_name_source: String,
+    pub lease_owner: OwnerKind,
+    pub token: TokenParams,
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            namespaces: Vec::new(),
+            audience: String::new(),
+            alias_name_source: ALIAS_SOURCES[0].to_owned(),
+            lease_owner: OwnerKind::Token,
+            token: TokenParams::default(),
+        }
+    }
+}
+
+impl Role {
+    /// Takes over what was sent and keeps the rest.
+    ///
+    /// # Errors
+    /// 400 naming the field.
+    pub fn merge(&mut self, fields: &Fields) -> Result<(), Error> {
+        if let Some(names) = fields.comma_list("bound_service_account_names")? {
+            self.names = names;
+        }
+        if let Some(namespaces) = fields.comma_list("bound_service_account_namespaces")? {
+            self.namespaces = namespaces;
+        }
+        if let Some(audience) = fields.string("audience")? {
+            self.audience = audience;
+        }
+        if let Some(source) = fields.string("alias_name_source")?.filter(|source| !source.is_empty()) {
+            self.alias_name_source = source;
+        }
+        if let Some(owner) = fields.string("lease_owner")? {
+            self.lease_owner = match owner.as_str() {
+                "" | "token" => OwnerKind::Token,
+                "workload" => OwnerKind::Workload,
+                _ => {
+                    return Err(Error::bad_request(format!(
+                        "\"lease_owner\" must be token or workload, not {owner:?}"
+                    )));
+                }
+            };
+        }
+        if fields.string("bound_service_account_namespace_selector")?.is_some_and(|selector| !selector.is_empty()) {
+            return Err(Error::bad_request(
+                "\"bound_service_account_namespace_selector\" is not supported: list namespaces in \
+                 \"bound_service_account_namespaces\", where * stands for any characters",
+            ));
+        }
+        self.token.merge(fields)?;
+        cidr::check("token_bound_cidrs", &self.token.token_bound_cidrs)?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        for (field, list) in
+            [("bound_service_account_names", &self.names), ("bound_service_account_namespaces", &self.namespaces)]
+        {
+            if list.is_empty() {
+                return Err(Error::bad_request(format!("{field:?} can not be empty")));
+            }
+            if list.len() > 1 && list.iter().any(|item| item == "*") {
+                return Err(Error::bad_request(format!("{field:?}: can not mix \"*\" with values")));
+            }
+        }
+        if !ALIAS_SOURCES.contains(&self.alias_name_source.as_str()) {
+            return Err(Error::bad_request(format!(
+                "\"alias_name_source\" must be one of {ALIAS_SOURCES:?}, not {:?}",
+                self.alias_name_source
+            )));
+        }
+        Ok(())
+    }
+
+    /// Whether this ServiceAccount may log in.
+    ///
+    /// # Errors
+    /// 403 saying which of its two names is not bound.
+    pub fn admit(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        if !self.names.iter().any(|pattern| glob(pattern, name)) {
+            return Err(Error::new(Kind::Denied, "service account name not authorized"));
+        }
+        if !self.namespaces.iter().any(|pattern| glob(pattern, namespace)) {
+            return Err(Error::new(Kind::Denied, "namespace not authorized"));
+        }
+        Ok(())
+    }
+
+    /// The answer of a read; what Vault does not know is there only where it was set.
+    pub fn describe(&self) -> Map<String, Value> {
+        let mut data = Map::from_iter([
+            ("alias_name_source".to_owned(), json!(self.alias_name_source)),
+            ("bound_service_account_names".to_owned(), json!(self.names)),
+            ("bound_service_account_namespaces".to_owned(), json!(self.namespaces)),
+            ("bound_service_account_namespace_selector".to_owned(), json!("")),
+        ]);
+        if !self.audience.is_empty() {
+            data.insert("audience".to_owned(), json!(self.audience));
+        }
+        if self.lease_owner != OwnerKind::Token {
+            data.insert("lease_owner".to_owned(), json!(self.lease_owner));
+        }
+        self.token.describe(&mut data);
+        data
+    }
+}
+
+/// Whether the text is the pattern, in which each `*` stands for any characters.
+fn glob(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let Some((middle, end)) = rest.rsplit_once('*') else { return text.ends_with(rest) };
+    for part in middle.split('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("app", "app", true),
+            ("app", "apps", false),
+            ("app-*", "app-1", true),
+            ("*-app", "my-app", true),
+            ("a*b", "ab", true),
+            ("a*b", "a", false),
+            ("ab*b", "ab", false),
+            ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxcyyb", false),
+            ("a*b*b", "ab", false),
+            ("*x*", "axb", true),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}
