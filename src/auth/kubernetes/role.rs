@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::auth::{TokenParams, cidr};
+use crate::base::glob;
 use crate::wire::{Error, Fields, Kind};
 
 const ALIAS_SOURCES: [&str; 2] = ["serviceaccount_uid", "serviceaccount_name"];
@@ -109,10 +110,10 @@ impl Role {
     /// # Errors
     /// 403 saying which of its two names is not bound.
     pub fn admit(&self, namespace: &str, name: &str) -> Result<(), Error> {
-        if !self.names.iter().any(|pattern| glob(pattern, name)) {
+        if !self.names.iter().any(|pattern| glob::matches(pattern, name)) {
             return Err(Error::new(Kind::Denied, "service account name not authorized"));
         }
-        if !self.namespaces.iter().any(|pattern| glob(pattern, namespace)) {
+        if !self.namespaces.iter().any(|pattern| glob::matches(pattern, namespace)) {
             return Err(Error::new(Kind::Denied, "namespace not authorized"));
         }
         Ok(())
@@ -134,42 +135,5 @@ impl Role {
         }
         self.token.describe(&mut data);
         data
-    }
-}
-
-/// Whether the text is the pattern, in which each `*` stands for any characters.
-fn glob(pattern: &str, text: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(start) else { return false };
-    let Some((middle, end)) = rest.rsplit_once('*') else { return text.ends_with(rest) };
-    for part in middle.split('*') {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.ends_with(end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, text, expected) in [
-            ("*", "", true),
-            ("app", "app", true),
-            ("app", "apps", false),
-            ("app-*", "app-1", true),
-            ("*-app", "my-app", true),
-            ("a*b", "ab", true),
-            ("a*b", "a", false),
-            ("ab*b", "ab", false),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b*c", "axxcyyb", false),
-            ("a*b*b", "ab", false),
-            ("*x*", "axb", true),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
-        }
     }
 }

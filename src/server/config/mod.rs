@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_sample_file() {
+        let sample = include_str!("../../../config/server.hcl").replace("file:///etc/lessor/seal.key", KEY);
+        let (plain, stanza) = sample.split_once("# bootstrap {").unwrap();
+        let with_stanza = format!("{plain}bootstrap {{{}", stanza.replace("\n# ", "\n"));
+        for (text, bootstraps) in [(&sample, false), (&with_stanza, true)] {
+            let config = parse(text).unwrap();
+            assert_eq!(config.warnings, Vec::<String>::new());
+            assert_eq!(config.bootstrap.operator.is_some(), bootstraps);
+        }
+    }
+
+    #[test]
     fn reads_json_alike() {
         let text = format!(
             r#"{{"storage": {{"inmem": {{}}}}, "listener": [{{"tcp": {{"address": "[::]:0", "tls_disable": "true"}}}}],
