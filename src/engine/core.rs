@@ -134,6 +134,9 @@ impl Core {
     async fn session(&self, incoming: &Incoming) -> Result<Session, Error> {
         let token = incoming.token.as_ref().ok_or_else(Error::denied)?;
         let found = self.tokens.find(token).await?.ok_or_else(Error::denied)?;
+        if !auth::cidr::admits(&found.token.bound_cidrs, incoming.address) {
+            return Err(Error::denied());
+        }
         let access = self.policies.access(&found.token.policies);
         Ok(Session { found, access })
     }
