@@ -72,6 +72,7 @@ pub(super) async fn offer(
     let record = serde_json::to_value(record)
         .map_err(|error| Error::internal("the lease's record cannot be written").caused_by(error))?;
     let making = Making {
+        connection: role.db_name.clone(),
         driver: connection.driver,
         username,
         statements: role.creation_statements.clone(),
@@ -88,6 +89,7 @@ pub(super) async fn offer(
 }
 
 struct Making {
+    connection: String,
     driver: Arc<dyn Driver>,
     username: String,
     statements: Vec<String>,
@@ -104,7 +106,7 @@ impl Make for Making {
             expires: database_expiry(expires),
             statements: &self.statements,
         };
-        self.driver.create(user).await.map_err(answered)?;
+        self.driver.create(user).await.map_err(|error| answered(&self.connection, error))?;
         let mut data = Map::new();
         data.insert("username".into(), json!(self.username));
         data.insert("password".into(), json!(password.expose()));

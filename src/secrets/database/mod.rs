@@ -34,8 +34,7 @@ struct Database {
 
 impl Database {
     fn new(setup: Setup) -> Self {
-        let connections =
-            Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
+        let connections = Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
         Self { connections: Arc::new(connections), roles: Roles::new(setup.view.sub("role")), setup }
     }
 
@@ -97,7 +96,7 @@ impl SecretsEngine for Database {
             expires: Some(creds::database_expiry(expires)),
             statements: &statements,
         };
-        connection.driver.update(change).await.map_err(answered)
+        connection.driver.update(change).await.map_err(|error| answered(&record.connection, error))
     }
 
     async fn revoke(&self, record: &Value) -> Result<(), Error> {
@@ -108,7 +107,7 @@ impl SecretsEngine for Database {
         let statements = role.map_or(record.revocation_statements, |role| role.revocation_statements);
         let connection = self.connections.get(&record.connection).await?;
         let user = drivers::DropUser { username: &record.username, statements: &statements };
-        connection.driver.delete(user).await.map_err(answered)
+        connection.driver.delete(user).await.map_err(|error| answered(&record.connection, error))
     }
 
     async fn close(&self) {
@@ -116,14 +115,14 @@ impl SecretsEngine for Database {
     }
 }
 
-/// A driver's error as the caller sees it. What a retry may mend is 5xx, so that clients retry only that.
-fn answered(error: drivers::Error) -> Error {
+/// A driver's error as the caller sees it: it names the connection. What a retry may mend is 5xx, so that clients retry only that.
+fn answered(connection: &str, error: drivers::Error) -> Error {
     let kind = match error.kind() {
         drivers::Kind::Connect | drivers::Kind::Timeout | drivers::Kind::Refused => Kind::Upstream,
         drivers::Kind::Conflict => Kind::Unavailable,
         drivers::Kind::Config | drivers::Kind::Statement => Kind::BadRequest,
     };
-    Error::new(kind, error.message()).caused_by(error)
+    Error::new(kind, format!("connection {connection:?}: {}", error.message())).caused_by(error)
 }
 
 /// Vault's rule for names in paths: word characters, `-` and `.` inside.
