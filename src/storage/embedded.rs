@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::memory::Watchers;
+use super::watch::Watchers;
 use super::{Backend, Entry, Error, Event, Op, Txn, Version};
 
 /// Key to version and value.

@@ -10,6 +10,7 @@ mod conformance;
 pub mod embedded;
 pub mod memory;
 pub mod view;
+mod watch;
 
 pub use view::View;
 
