@@ -24,7 +24,7 @@ async fn backends() -> Vec<(&'static str, Arc<dyn Backend>, tempfile::TempDir)> 
                 continue;
             }
             let barrier = Barrier::new(inner, Arc::new(SystemClock), Arc::new(SystemRandom));
-            barrier.initialize(zeroize::Zeroizing::new([1; 32])).await.unwrap();
+            barrier.initialize(zeroize::Zeroizing::new([1; 32]), Txn::default()).await.unwrap();
             all.push((behind, Arc::new(barrier), folder));
         }
     }
@@ -120,9 +120,13 @@ async fn of_many_who_expect_the_same_version_one_wins() {
 async fn watchers_see_their_prefix_in_order() {
     for (name, store, _folder) in backends().await {
         let mut events = store.watch("t/");
-        commit(&*store, &[], vec![put("u", "x"), put("t/a", "1"), Op::Delete("t/a".into()), Op::Delete("t/none".into())])
-            .await
-            .unwrap();
+        commit(
+            &*store,
+            &[],
+            vec![put("u", "x"), put("t/a", "1"), Op::Delete("t/a".into()), Op::Delete("t/none".into())],
+        )
+        .await
+        .unwrap();
         assert!(matches!(events.recv().await, Some(Event::Put(entry)) if entry.value == b"1"), "{name}");
         assert_eq!(events.recv().await, Some(Event::Delete("t/a".into())), "{name}");
         assert!(events.try_recv().is_err(), "{name}");

@@ -50,6 +50,28 @@ impl Watcher {
     }
 }
 
+/// Events as `open` passes them on, in the same order. Must be called within a runtime.
+pub(super) fn relay(
+    mut events: mpsc::Receiver<Event>,
+    open: impl Fn(Event) -> Option<Event> + Send + 'static,
+) -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sender.closed() => None,
+            };
+            let Some(event) = event else { return };
+            if let Some(event) = open(event) {
+                // It fails only if the receiver is gone, which the next round sees.
+                let _ = sender.send(event).await;
+            }
+        }
+    });
+    receiver
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
