@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::memory::Watchers;
+use super::watch::Watchers;
 use super::{Backend, Entry, Error, Event, Op, Txn, Version};
 
 /// Key to version and value.
@@ -62,7 +62,8 @@ impl Embedded {
     /// When another process has it open, or the file cannot be read or made.
     pub async fn open(folder: &Path) -> Result<Self, OpenError> {
         let folder = folder.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&folder).map_err(|problem| (folder, problem)));
+        let opening =
+            tokio::task::spawn_blocking(move || Self::open_blocking(&folder).map_err(|problem| (folder, problem)));
         let wrong = |(folder, source): (PathBuf, Box<dyn std::error::Error + Send + Sync>)| {
             let problem = match source.downcast_ref::<redb::DatabaseError>() {
                 Some(redb::DatabaseError::DatabaseAlreadyOpen) => "another process has it open".to_owned(),
@@ -96,7 +97,10 @@ impl Embedded {
         Ok(Self { database, watchers, queue: Some(queue), writer: Some(writer) })
     }
 
-    fn read<T>(&self, look: impl FnOnce(&redb::ReadOnlyTable<&'static str, (Version, &'static [u8])>) -> Result<T, redb::StorageError>) -> Result<T, Error> {
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&redb::ReadOnlyTable<&'static str, (Version, &'static [u8])>) -> Result<T, redb::StorageError>,
+    ) -> Result<T, Error> {
         let read = self.database.begin_read().map_err(failed)?;
         let table = read.open_table(ENTRIES).map_err(failed)?;
         look(&table).map_err(failed)
@@ -314,7 +318,8 @@ mod tests {
             let found = store.range("n/", None, usize::MAX).await.unwrap();
             assert!(found.len() > last, "round {round}: {last} was acknowledged, {} are there", found.len());
             assert!(found.iter().enumerate().all(|(at, entry)| entry.key == format!("n/{at:09}")), "no gaps");
-            let newest: usize = String::from_utf8(store.get("last").await.unwrap().unwrap().value).unwrap().parse().unwrap();
+            let newest: usize =
+                String::from_utf8(store.get("last").await.unwrap().unwrap().value).unwrap().parse().unwrap();
             assert_eq!(newest + 1, found.len(), "a transaction is there as a whole or not at all");
         }
     }
