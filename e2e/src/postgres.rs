@@ -54,6 +54,15 @@ impl Postgres {
         self.client.query_one(query, &[&author]).await.unwrap().get(0)
     }
 
+    /// How many sessions of a user are at work or in a transaction.
+    ///
+    /// # Panics
+    /// When the query fails.
+    pub async fn busy_sessions(&self, user: &str) -> i64 {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state <> 'idle'";
+        self.client.query_one(query, &[&user]).await.unwrap().get(0)
+    }
+
     /// The one text that a query gives.
     ///
     /// # Panics

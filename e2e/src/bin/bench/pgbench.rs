@@ -63,5 +63,8 @@ pub async fn clear() {
 
 /// The server's own words about itself.
 pub async fn version() -> String {
-    Postgres::connect().await.text("SELECT split_part(version(), ' on ', 1) || ', fsync ' || current_setting('fsync')").await
+    Postgres::connect()
+        .await
+        .text("SELECT split_part(version(), ' on ', 1) || ', fsync ' || current_setting('fsync')")
+        .await
 }

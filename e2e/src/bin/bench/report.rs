@@ -68,7 +68,10 @@ pub fn markdown(rows: &[Row], memory: &Memory, revocation: &Revocation, run: &Ru
         for (name, samples) in [("pgbench", &row.theirs), ("Lessor", &row.ours)] {
             let (rate, count) = (samples.rate(), samples.count());
             let [p50, p95, p99] = [50, 95, 99].map(|percent| samples.percentile(percent));
-            line(&mut text, format!("| {} | {name} | {rate:.0} | {p50:.1} | {p95:.1} | {p99:.1} | {count} |", row.clients));
+            line(
+                &mut text,
+                format!("| {} | {name} | {rate:.0} | {p50:.1} | {p95:.1} | {p99:.1} | {count} |", row.clients),
+            );
         }
     }
     line(&mut text, "\n| clients | rate, Lessor / pgbench | p50, Lessor / pgbench |\n|---|---|---|".to_owned());
