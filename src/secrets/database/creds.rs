@@ -72,7 +72,6 @@ pub(super) async fn offer(
     let record = serde_json::to_value(record)
         .map_err(|error| Error::internal("the lease's record cannot be written").caused_by(error))?;
     let making = Making {
-        connection: role.db_name.clone(),
         driver: connection.driver,
         connection: role.db_name.clone(),
         username,
@@ -90,7 +89,6 @@ pub(super) async fn offer(
 }
 
 struct Making {
-    connection: String,
     driver: Arc<dyn Driver>,
     connection: String,
     username: String,
