@@ -60,7 +60,7 @@ impl Kind for DatabaseConnection {
         context.session.delete(&path).await.map_err(Error::engine(format!("cannot remove {path} from the engine")))
     }
 
-    fn left_behind(&self) -> String {
+    fn give_up(&self, _: &Context) -> String {
         format!(
             "the engine keeps the connection {:?}, so that it can still drop the users that were made with it",
             engine_name(&namespace_of(self), &self.name_any())

@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
+use tokio::sync::mpsc;
 
 use super::metrics::Metrics;
-use super::session::Session;
+use super::options::{Options, RunError};
+use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
+use crate::api::names::MANAGER;
 use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
 use crate::base::telemetry;
 use crate::base::{Clock, Random};
+use crate::client::Client;
 
 /// The first wait after a failure.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -55,13 +59,73 @@ pub struct Context {
     pub secrets: Watched<DynamicDatabaseSecret>,
     /// All namespaces; `None` when the operator is limited to some and may not list them.
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
+    /// UIDs of workloads whose end the engine has to be told.
+    pub ended: mpsc::UnboundedSender<String>,
     /// Publishes events.
     pub recorder: Recorder,
     /// Failures in a row, by the object's UID.
     pub failures: Failures,
 }
 
+/// The watched objects of all kinds.
+pub struct Kinds {
+    /// All DatabaseConnections.
+    pub connections: Watched<DatabaseConnection>,
+    /// All DatabaseRoles.
+    pub roles: Watched<DatabaseRole>,
+    /// All DynamicDatabaseSecrets.
+    pub secrets: Watched<DynamicDatabaseSecret>,
+}
+
 impl Context {
+    /// A context that sees no namespaces' labels.
+    ///
+    /// # Errors
+    /// [`RunError::Engine`], when the settings for the engine are unusable.
+    pub fn new(
+        options: Options,
+        kube: kube::Client,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        kinds: Kinds,
+        ended: mpsc::UnboundedSender<String>,
+    ) -> Result<Self, RunError> {
+        let engine = Client::new(options.engine, clock.clone(), random.clone()).map_err(RunError::Engine)?;
+        let (mount, audience) = (options.auth_mount, options.audience);
+        let login = LoginOptions { mount: mount.clone(), role: options.login_role, token_file: options.token_file };
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.identity) };
+        Ok(Self {
+            session: Session::new(engine.clone(), login, clock.clone()),
+            tenants: Tenants::new(kube.clone(), engine, mount.clone(), audience.clone(), clock.clone()),
+            database_mount: options.database_mount.trim_matches('/').to_owned(),
+            auth_mount: mount,
+            audience,
+            metrics: Arc::default(),
+            connections: kinds.connections,
+            roles: kinds.roles,
+            secrets: kinds.secrets,
+            namespaces: None,
+            ended,
+            recorder: Recorder::new(kube.clone(), reporter),
+            failures: Failures::default(),
+            kube,
+            clock,
+            random,
+        })
+    }
+
+    /// Returns once everything that reconcilers look up was listed.
+    pub async fn listed(&self) {
+        self.connections.ready().await;
+        self.roles.ready().await;
+        self.secrets.ready().await;
+        if let Some(namespaces) = &self.namespaces
+            && namespaces.wait_until_ready().await.is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Tells the user of an object what happened. A failure to do so is logged only.
     pub async fn publish<K>(&self, object: &K, kind: EventType, reason: &str, action: &str, note: &str)
     where

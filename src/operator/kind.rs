@@ -18,9 +18,9 @@ use crate::api::condition::{self, Conditions, READY, Statement};
 use crate::api::names::{FINALIZER, MANAGER};
 
 /// How long after an object's deletion its clean-up is given up, so that it is gone within 30 s.
-const CLEANUP_ENDS: Duration = Duration::from_secs(20);
+const CLEANUP_ENDS: Duration = Duration::from_secs(15);
 /// The longest one attempt of a clean-up takes.
-const CLEANUP_ATTEMPT: Duration = Duration::from_secs(8);
+const CLEANUP_ATTEMPT: Duration = Duration::from_secs(5);
 /// The wait between attempts.
 const CLEANUP_PAUSE: Duration = Duration::from_secs(2);
 
@@ -46,8 +46,8 @@ pub trait Kind: Object {
     /// It is then tried again until it is given up.
     async fn clean_up(&self, context: &Context) -> Result<(), Error>;
 
-    /// What stays behind when the clean-up was given up, for the event that says so.
-    fn left_behind(&self) -> String;
+    /// Gives the clean-up up: leaves to others what they can do later, and tells what stays behind, for the event.
+    fn give_up(&self, context: &Context) -> String;
 }
 
 /// A sync that got through.
@@ -188,7 +188,7 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
         if waited < CLEANUP_ENDS {
             return Err(error);
         }
-        let note = format!("{}: {}", object.left_behind(), error.story());
+        let note = format!("{}: {}", object.give_up(context), error.story());
         tracing::warn!(object = %describe(object), error = %error.story(), "clean-up given up");
         context.publish(object, EventType::Warning, "CleanupIncomplete", "Delete", &note).await;
     }

@@ -76,7 +76,7 @@ impl Kind for DatabaseRole {
         parts.remove(&parts.policy_path()).await
     }
 
-    fn left_behind(&self) -> String {
+    fn give_up(&self, _: &Context) -> String {
         let name = engine_name(&namespace_of(self), &self.name_any());
         format!("the engine may still have the role {name:?} and its login; users made with it end with their leases")
     }

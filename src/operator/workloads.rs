@@ -35,14 +35,13 @@ const REPORT_SIZE: usize = 500;
 /// The pods that run now, by UID, shared between the watch and the comparison.
 type Running = Arc<Mutex<HashSet<String>>>;
 
-/// Runs watch, reports and comparison for ever.
-pub async fn run(context: Arc<Context>, namespaces: Vec<String>) {
+/// Runs watch, reports and comparison for ever. `ends` is the other side of [`Context::ended`].
+pub async fn run(context: Arc<Context>, namespaces: Vec<String>, ends: mpsc::UnboundedReceiver<String>) {
     let running = Running::default();
-    let (ended, reports) = mpsc::unbounded_channel();
     tokio::join!(
-        watch(&context, &namespaces, &running, &ended),
-        report(&context, reports),
-        compare(&context, &namespaces, &running, &ended),
+        watch(&context, &namespaces, &running),
+        report(&context, ends),
+        compare(&context, &namespaces, &running),
     );
 }
 
@@ -91,7 +90,7 @@ fn has_finished(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-async fn watch(context: &Context, namespaces: &[String], running: &Running, ended: &mpsc::UnboundedSender<String>) {
+async fn watch(context: &Context, namespaces: &[String], running: &Running) {
     let apis: Vec<Api<Pod>> = if namespaces.is_empty() {
         vec![Api::all(context.kube.clone())]
     } else {
@@ -113,7 +112,7 @@ async fn watch(context: &Context, namespaces: &[String], running: &Running, ende
         match event {
             Ok(event) => {
                 for uid in trackers[index].observe(&event) {
-                    let _ = ended.send(uid);
+                    let _ = context.ended.send(uid);
                 }
                 let mut shared = running.lock().unwrap_or_else(PoisonError::into_inner);
                 *shared = trackers.iter().flat_map(|tracker| tracker.running.iter().cloned()).collect();
@@ -159,12 +158,12 @@ struct Owner {
     name: String,
 }
 
-async fn compare(context: &Context, namespaces: &[String], running: &Running, ended: &mpsc::UnboundedSender<String>) {
+async fn compare(context: &Context, namespaces: &[String], running: &Running) {
     loop {
         let wait = match lost(context, namespaces, running).await {
             Ok(uids) => {
                 for uid in uids {
-                    let _ = ended.send(uid);
+                    let _ = context.ended.send(uid);
                 }
                 COMPARISON
             }

@@ -9,6 +9,7 @@ mod endpoint;
 mod engine;
 mod plan;
 mod record;
+mod report;
 mod restart;
 mod rotation;
 mod sync;
@@ -42,7 +43,9 @@ impl Kind for DynamicDatabaseSecret {
         answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))
     }
 
-    fn left_behind(&self) -> String {
+    fn give_up(&self, context: &Context) -> String {
+        // A closed queue means that the operator is stopping; the next one finds the leases by comparison.
+        let _ = context.ended.send(self.uid().unwrap_or_default());
         let user = self.status.as_ref().and_then(|status| status.username.as_deref()).unwrap_or("(none known)");
         format!(
             "database user {user} could not be revoked: it is dropped as soon as the engine and the operator can, \

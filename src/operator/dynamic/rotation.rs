@@ -109,7 +109,7 @@ impl Pass<'_> {
         let reference = old.lease.id.reference();
         let known = self.status.pending_revocations.iter().find(|pending| pending.lease.reference == reference);
         let known = known.map(|pending| pending.lease.clone());
-        let step = match old.lease.times(known.as_ref(), self.max_ttl()) {
+        let step = match old.lease.times(known.as_ref(), self.max_ttl) {
             Some(times) => plan::old_step(now, &times, self.renewal_percent(), unused, self.grace),
             None => OldStep::Renew,
         };
@@ -141,7 +141,7 @@ impl Pass<'_> {
 
     /// Says in time that pods will lose their credential because a restart does not get on.
     fn warn_of_stuck_restart(&mut self, lease: &LeaseRecord, status: &LeaseStatus, unused: Option<Timestamp>) {
-        let times = lease.times(Some(status), self.max_ttl());
+        let times = lease.times(Some(status), self.max_ttl);
         let Some(last) = times.and_then(|times| times.last).filter(|_| unused.is_none()) else { return };
         let life = clock::seconds_between(lease.issued, last);
         if clock::seconds_between(self.now(), last) < life / 6 {

@@ -8,11 +8,10 @@ use kube::runtime::events::EventType;
 
 use super::content::{Data, Renderer, content_hash};
 use super::destination::{Held, Marks, Target};
-use super::endpoint::Endpoint;
 use super::engine::{self, Renewal};
 use super::plan::{self, Step};
 use super::record::{LeaseRecord, PreviousLease};
-use crate::api::condition::{self, DEGRADED, ROTATING, Statement, whole_seconds};
+use crate::api::condition::whole_seconds;
 use crate::api::names::engine_name;
 use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus, Period};
 use crate::base::{Timestamp, clock};
@@ -38,10 +37,10 @@ pub(super) struct Pass<'a> {
     /// Whole seconds: how long an unused credential lives on.
     pub(super) grace: u64,
     /// Whole seconds: how long consumers need to move.
-    lead: u64,
+    pub(super) lead: u64,
     requested_ttl: Option<u64>,
     /// Whole seconds, of the role, if it can be seen.
-    max_ttl: Option<u64>,
+    pub(super) max_ttl: Option<u64>,
     /// What puts the credential at risk: reasons with messages.
     pub(super) problems: Vec<(&'static str, String)>,
     /// When something is due next.
@@ -109,21 +108,27 @@ impl<'a> Pass<'a> {
         self.wake_at(clock::add(self.now(), wait));
     }
 
-    /// The renewal times of the credential and of its predecessors.
     pub(super) fn renewal_percent(&self) -> u8 {
         self.object.spec.renewal_percent
     }
 
-    pub(super) fn max_ttl(&self) -> Option<u64> {
-        self.max_ttl
-    }
-
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
-        let renderer = Renderer::new(&self.object.spec.destination, self.endpoint(), &self.context.clock)?;
         let mut held = self.target.read().await?;
-        self.credential(&mut held, &renderer).await?;
-        self.redraw(&mut held, &renderer).await?;
+        match Renderer::new(&self.object.spec.destination, self.endpoint(), &self.context.clock) {
+            Ok(renderer) => {
+                self.credential(&mut held, Some(&renderer)).await?;
+                if let Err(error) = self.redraw(&mut held, &renderer).await {
+                    self.suffer("UpdateFailing", &error);
+                }
+            }
+            // What the Secret holds is still good, and must not end for a mistake in a template.
+            Err(error) if held.credential.is_some() => {
+                self.credential(&mut held, None).await?;
+                self.suffer("TemplateInvalid", &error);
+            }
+            Err(error) => return Err(error),
+        }
         self.rotation(&mut held).await;
         self.foresee();
         self.report(&held);
@@ -139,17 +144,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn endpoint(&self) -> Endpoint {
-        let (namespace, name) = self.tenant.role.split_once('.').unwrap_or_default();
-        let role = self.context.roles.get(namespace, name);
-        let connection = role.and_then(|role| self.context.connections.get(namespace, &role.spec.connection_ref.name));
-        connection
-            .and_then(|connection| connection.spec.connection_url.as_deref().map(Endpoint::parse))
-            .unwrap_or_default()
-    }
-
     /// Sees to it that the Secret holds a credential that lives, is the one that was asked for, and is renewed in time.
-    async fn credential(&mut self, held: &mut Held, renderer: &Renderer) -> Result<(), Error> {
+    async fn credential(&mut self, held: &mut Held, renderer: Option<&Renderer>) -> Result<(), Error> {
         let Some(lease) = held.lease.clone().filter(|_| held.credential.is_some()) else {
             return self.replace(held, renderer).await;
         };
@@ -178,7 +174,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    async fn renew(&mut self, held: &mut Held, renderer: &Renderer, lease: &LeaseRecord) -> Result<(), Error> {
+    async fn renew(&mut self, held: &mut Held, renderer: Option<&Renderer>, lease: &LeaseRecord) -> Result<(), Error> {
         let now = self.now();
         match engine::renew(self.context, &self.tenant, lease).await {
             Ok(Renewal::Prolonged(ttl)) => {
@@ -200,7 +196,10 @@ impl<'a> Pass<'a> {
     }
 
     /// Makes a new credential, writes it, and keeps the old lease until nobody uses it.
-    async fn replace(&mut self, held: &mut Held, renderer: &Renderer) -> Result<(), Error> {
+    async fn replace(&mut self, held: &mut Held, renderer: Option<&Renderer>) -> Result<(), Error> {
+        let invalid = || Error::refused("TemplateInvalid", "spec.destination.templates: a template is invalid");
+        let renderer = renderer.ok_or_else(invalid)?;
+        self.require_role()?;
         let (lease, credential) = engine::issue(self.context, &self.tenant, self.requested_ttl).await?;
         let written = match renderer.render(&credential) {
             Ok(data) => self.write(held, &data, &lease).await,
@@ -215,11 +214,10 @@ impl<'a> Pass<'a> {
         }
         let now = self.now();
         metrics::count(&self.context.metrics.issued);
-        let (reason, note) = match held.previous.last().filter(|last| last.replaced >= whole_seconds(lease.issued)) {
-            Some(last) => ("Rotated", format!("database user {} follows {}", lease.username, last.lease.username)),
-            None => ("UserMade", format!("database user {} made for {}", lease.username, self.target.describe())),
-        };
-        self.context.publish(self.object, EventType::Normal, reason, "Rotate", &note).await;
+        if let Some(old) = held.previous.last().filter(|old| old.replaced >= whole_seconds(lease.issued)) {
+            let note = format!("database user {} follows {}", lease.username, old.lease.username);
+            self.context.publish(self.object, EventType::Normal, "Rotated", "Rotate", &note).await;
+        }
         self.status.lease = Some(lease.status(lease.issued, lease.ttl));
         self.status.username = Some(lease.username.clone());
         self.status.last_rotation = Some(Time(whole_seconds(now)));
@@ -270,46 +268,5 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         self.write(held, &data, &lease).await
-    }
-
-    /// Says in time that the role's longest life is too short for a change of users without an outage.
-    fn foresee(&mut self) {
-        if let Some(max_ttl) = self.max_ttl.filter(|max_ttl| plan::too_short(*max_ttl, self.lead)) {
-            let what = if self.object.spec.restart.is_some() {
-                "a restart of spec.restart.targets"
-            } else {
-                "spec.rotation.grace"
-            };
-            let lead = self.lead;
-            let message = format!(
-                "maxTTL of DatabaseRole {} is {max_ttl} s, but {what} takes {lead} s: users end before all consumers moved on",
-                self.tenant.role.replacen('.', "/", 1)
-            );
-            self.problems.push(("MaxTTLTooShort", message));
-        }
-    }
-
-    /// Fills what the status says of the whole.
-    fn report(&mut self, held: &Held) {
-        let generation = self.object.metadata.generation;
-        let now = self.now();
-        if let Some(status) = &self.status.lease {
-            self.context.metrics.expires(&self.namespace, &self.tenant.name, status.expires.0);
-        }
-        if let Some(lease) = &held.lease {
-            self.status.username = Some(lease.username.clone());
-        }
-        let messages: Vec<&str> = self.problems.iter().map(|(_, message)| message.as_str()).collect();
-        let message = messages.join("; ");
-        let degraded = match self.problems.first() {
-            Some((reason, _)) => Statement { kind: DEGRADED, holds: true, reason, message: &message },
-            None => Statement { kind: DEGRADED, holds: false, reason: "AsExpected", message: "" },
-        };
-        condition::set(&mut self.status.conditions, &degraded, generation, now);
-        let users: Vec<&str> = held.previous.iter().map(|old| old.lease.username.as_str()).collect();
-        let message = if users.is_empty() { String::new() } else { format!("still alive: {}", users.join(", ")) };
-        let reason = if users.is_empty() { "NothingToReplace" } else { "OldUsersRemain" };
-        let rotating = Statement { kind: ROTATING, holds: !users.is_empty(), reason, message: &message };
-        condition::set(&mut self.status.conditions, &rotating, generation, now);
     }
 }

@@ -1,0 +1,76 @@
+//! What a pass sees of role and connection, and what it says in the status.
+
+use super::destination::Held;
+use super::endpoint::Endpoint;
+use super::plan;
+use super::sync::Pass;
+use crate::api::condition::{self, DEGRADED, READY, ROTATING, Statement};
+use crate::operator::error::Error;
+
+impl Pass<'_> {
+    /// Where the database is, as far as role and connection can be seen.
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let (namespace, name) = self.tenant.role.split_once('.').unwrap_or_default();
+        let role = self.context.roles.get(namespace, name);
+        let connection = role.and_then(|role| self.context.connections.get(namespace, &role.spec.connection_ref.name));
+        connection
+            .and_then(|connection| connection.spec.connection_url.as_deref().map(Endpoint::parse))
+            .unwrap_or_default()
+    }
+
+    /// A role that can be seen and is not ready says more about the cause than the engine's refusal would.
+    pub(super) fn require_role(&self) -> Result<(), Error> {
+        let (namespace, name) = self.tenant.role.split_once('.').unwrap_or_default();
+        let role = self.context.roles.get(namespace, name);
+        let ready = role.as_ref().and_then(|role| role.status.as_ref());
+        let ready = ready.and_then(|status| condition::get(&status.conditions, READY));
+        match ready.filter(|ready| ready.status != "True") {
+            Some(ready) => {
+                let message = format!("spec.roleRef: DatabaseRole {namespace}/{name} is not ready: {}", ready.message);
+                Err(Error::waiting("RoleNotReady", message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Says in time that the role's longest life is too short for a change of users without an outage.
+    pub(super) fn foresee(&mut self) {
+        if let Some(max_ttl) = self.max_ttl.filter(|max_ttl| plan::too_short(*max_ttl, self.lead)) {
+            let what = if self.object.spec.restart.is_some() {
+                "a restart of spec.restart.targets"
+            } else {
+                "spec.rotation.grace"
+            };
+            let lead = self.lead;
+            let message = format!(
+                "maxTTL of DatabaseRole {} is {max_ttl} s, but {what} takes {lead} s: users end before all consumers moved on",
+                self.tenant.role.replacen('.', "/", 1)
+            );
+            self.problems.push(("MaxTTLTooShort", message));
+        }
+    }
+
+    /// Fills what the status says of the whole.
+    pub(super) fn report(&mut self, held: &Held) {
+        let generation = self.object.metadata.generation;
+        let now = self.now();
+        if let Some(status) = &self.status.lease {
+            self.context.metrics.expires(&self.namespace, &self.tenant.name, status.expires.0);
+        }
+        if let Some(lease) = &held.lease {
+            self.status.username = Some(lease.username.clone());
+        }
+        let messages: Vec<&str> = self.problems.iter().map(|(_, message)| message.as_str()).collect();
+        let message = messages.join("; ");
+        let degraded = match self.problems.first() {
+            Some((reason, _)) => Statement { kind: DEGRADED, holds: true, reason, message: &message },
+            None => Statement { kind: DEGRADED, holds: false, reason: "AsExpected", message: "" },
+        };
+        condition::set(&mut self.status.conditions, &degraded, generation, now);
+        let users: Vec<&str> = held.previous.iter().map(|old| old.lease.username.as_str()).collect();
+        let message = if users.is_empty() { String::new() } else { format!("still alive: {}", users.join(", ")) };
+        let reason = if users.is_empty() { "NothingToReplace" } else { "OldUsersRemain" };
+        let rotating = Statement { kind: ROTATING, holds: !users.is_empty(), reason, message: &message };
+        condition::set(&mut self.status.conditions, &rotating, generation, now);
+    }
+}
