@@ -9,8 +9,11 @@ use super::annotations::Injection;
 pub const TOKEN_FOLDER: &str = "/var/run/secrets/lessor.dev";
 /// The token's file there.
 pub const TOKEN_FILE: &str = "token";
+/// Where the agent writes the files. Not where the containers find them: that path may be taken in the agent's image, as
+/// `/lessor` is in ours.
+pub const FILES_FOLDER: &str = "/run/lessor/files";
 /// The agent's own memory-backed folder.
-pub const PRIVATE_FOLDER: &str = "/lessor/agent";
+pub const PRIVATE_FOLDER: &str = "/run/lessor/agent";
 
 /// The value of `LESSOR_AGENT_CONFIG`. It holds templates and addresses, but nothing secret: it stands in the pod's spec.
 pub fn agent_config(injection: &Injection, settings: &Settings) -> Value {
@@ -29,7 +32,7 @@ pub fn agent_config(injection: &Injection, settings: &Settings) -> Value {
         },
     });
     if injection.token {
-        let path = format!("{}/token", injection.mount_path);
+        let path = format!("{FILES_FOLDER}/token");
         auto_auth["sink"] = json!([{"type": "file", "config": {"path": path, "mode": "0644"}}]);
     }
     let mut config = json!({
@@ -49,7 +52,7 @@ pub fn agent_config(injection: &Injection, settings: &Settings) -> Value {
 fn templates(injection: &Injection) -> Vec<Value> {
     let one = |file: &super::annotations::File| {
         let mut template = json!({
-            "destination": format!("{}/{}", injection.mount_path, file.destination),
+            "destination": format!("{FILES_FOLDER}/{}", file.destination),
             "contents": file.template,
         });
         if let Some(mode) = &file.mode {

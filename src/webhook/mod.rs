@@ -17,14 +17,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::base::shutdown::Shutdown;
-use crate::base::telemetry::chain;
 use crate::base::{Clock, Random};
 use certs::{Keeper, KubernetesStore, Policy};
 use metrics::Metrics;
 use server::Server;
-
-/// Between attempts to get the first certificate.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// How to run the webhook. The defaults are those of the chart, installed as `lessor` in `lessor-system`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,12 +133,8 @@ pub async fn run(
     let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
     let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
     let mut keeper = Keeper::new(Arc::new(store), dns_names(&options), policy, Arc::clone(&clock), random);
-    while let Err(error) = keeper.tend().await {
-        tracing::warn!(error = chain(&error), "no certificate yet, trying again");
-        tokio::select! {
-            () = clock.sleep(RETRY) => {}
-            () = shutdown.requested() => return Ok(()),
-        }
+    if !keeper.begin(&shutdown).await {
+        return Ok(());
     }
     let resolver = keeper.resolver();
     let address = options.listen;

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Settings;
-use super::agent_config::{PRIVATE_FOLDER, TOKEN_FILE, TOKEN_FOLDER, agent_config};
+use super::agent_config::{FILES_FOLDER, PRIVATE_FOLDER, TOKEN_FILE, TOKEN_FOLDER, agent_config};
 use super::annotations::Injection;
 
 /// The agent's container.
@@ -21,8 +21,9 @@ const TOKEN_VOLUME: &str = "lessor-token";
 pub const VOLUMES: [&str; 3] = [FILES_VOLUME, PRIVATE_VOLUME, TOKEN_VOLUME];
 
 const PROGRAM: &str = "/lessor-agent";
-/// How long a start may take before the agent is restarted with an event; short outages of the engine are sat out.
-const START_DEADLINE: &str = "120s";
+/// How long a start may take before the agent is restarted with an event. While the hook runs, Kubernetes neither shows the
+/// agent's log nor deletes the pod, so this is the grace period that people are used to, and no longer.
+const START_DEADLINE: &str = "30s";
 /// The user where the pod itself runs as root, which the agent never does. Elsewhere the pod's user, or else the image's,
 /// is right: OpenShift refuses pods that name one of their own.
 const USER: i64 = 65532;
@@ -40,7 +41,7 @@ pub fn container(injection: &Injection, settings: &Settings, pod_spec: &Value) -
         "securityContext": security_context(injection, pod_spec),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
-            {"name": FILES_VOLUME, "mountPath": injection.mount_path},
+            {"name": FILES_VOLUME, "mountPath": FILES_FOLDER},
             {"name": PRIVATE_VOLUME, "mountPath": PRIVATE_FOLDER},
             {"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": true},
         ],

@@ -12,6 +12,8 @@ use crate::base::{Clock, Random, Timestamp};
 
 /// After a failure, and between two looks at what other replicas have done while an exchange goes on.
 const LOOK: Duration = Duration::from_secs(30);
+/// Between attempts to get the first certificate.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One replica's part in keeping the certificates.
 pub struct Keeper {
@@ -73,6 +75,19 @@ impl Keeper {
             Step::Wait(until) => until.min(look),
             _ => look,
         })
+    }
+
+    /// Tends the certificates until there is one to show; false when the process is to stop before.
+    pub async fn begin(&mut self, shutdown: &Shutdown) -> bool {
+        while self.resolver.shown().is_none() {
+            let Err(error) = self.tend().await else { continue };
+            tracing::warn!(error = chain(&error), "no certificate yet, trying again");
+            tokio::select! {
+                () = self.clock.sleep(RETRY) => {}
+                () = shutdown.requested() => return false,
+            }
+        }
+        true
     }
 
     /// Tends the certificates until the process stops.

@@ -207,6 +207,38 @@ async fn two_replicas_that_start_together_agree_on_one_certificate() {
 }
 
 #[tokio::test]
+async fn who_loses_the_race_for_the_first_certificate_begins_with_the_winners() {
+    struct Raced(Arc<MemoryStore>, Mutex<Option<Bundle>>);
+    #[async_trait]
+    impl Store for Raced {
+        async fn read(&self) -> Result<(Option<Bundle>, Version), Error> {
+            self.0.read().await
+        }
+        async fn write(&self, bundle: &Bundle, expected: &Version) -> Result<bool, Error> {
+            let winner = self.1.lock().unwrap().take();
+            if let Some(winner) = winner {
+                self.0.write(&winner, expected).await?;
+            }
+            self.0.write(bundle, expected).await
+        }
+        async fn publish(&self, cas: &str) -> Result<bool, Error> {
+            self.0.publish(cas).await
+        }
+    }
+    let (store, clock) = (Arc::new(MemoryStore::default()), ManualClock::new(start()));
+    let current = issue(&names(), start(), Policy::default().validity).unwrap();
+    let winner = Bundle { current, ..bundle() };
+    let raced = Arc::new(Raced(Arc::clone(&store), Mutex::new(Some(winner.clone()))));
+    let random = Arc::new(SeededRandom::new(1));
+    let mut keeper = Keeper::new(raced, names(), Policy::default(), Arc::new(clock.clone()), random);
+    let (_trigger, stop) = crate::base::shutdown::channel();
+    assert!(keeper.begin(&stop).await);
+    let shown = keeper.resolver().shown().unwrap().cert[0].clone();
+    assert_eq!(shown, tls::certificates(winner.current.certificate.as_bytes(), "it").unwrap()[0]);
+    assert!(all_accepted(&store, &[keeper], clock.now()));
+}
+
+#[tokio::test]
 async fn nothing_new_is_shown_while_the_api_server_cannot_be_told() {
     let (store, clock) = (Arc::new(MemoryStore::default()), ManualClock::new(start()));
     let mut keepers = replicas(1, &store, &clock);

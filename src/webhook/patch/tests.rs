@@ -86,8 +86,8 @@ fn the_agent_is_told_where_and_what() {
     assert_eq!(config["auto_auth"]["method"]["config"]["role"], "shop.app");
     assert_eq!(config["auto_auth"]["method"]["config"]["token_path"], "/var/run/secrets/lessor.dev/token");
     assert_eq!(config["auto_auth"]["method"]["mount_path"], "auth/kubernetes");
-    assert_eq!(config["auto_auth"]["sink"][0]["config"]["path"], "/lessor/secrets/token");
-    assert_eq!(config["template"][0]["destination"], "/lessor/secrets/db");
+    assert_eq!(config["auto_auth"]["sink"][0]["config"]["path"], "/run/lessor/files/token");
+    assert_eq!(config["template"][0]["destination"], "/run/lessor/files/db");
     assert_eq!(config["template"][0]["perms"], "0440");
     assert_eq!(config["log_level"], "debug");
     assert_eq!(environment[1], json!({"name": "LESSOR_CACERT_BYTES", "value": "PEM"}));
