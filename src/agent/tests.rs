@@ -258,7 +258,8 @@ async fn logins_are_tried_again_with_growing_waits_or_end_the_agent_if_told_to()
     stage.advance_until(1, "five logins", || engine.lines().len() == 5).await;
     let waited = stage.clock.now().duration_since("2026-01-01T00:00:00Z".parse().unwrap()).as_secs();
     assert!(waited >= 11, "{waited}");
-    stage.finish().await.unwrap();
+    let stopped = stage.finish().await.unwrap_err();
+    assert_eq!(stopped.to_string(), "told to stop before every file was written");
     let jwt = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(jwt.path(), "x").unwrap();
     let method = json!({"type": "kubernetes", "exit_on_err": true, "config": {"role": "a", "token_path": jwt.path()}});

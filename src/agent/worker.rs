@@ -60,7 +60,8 @@ impl Worker {
     /// templates and secrets anew.
     ///
     /// # Errors
-    /// What makes going on pointless before everything was written once; afterwards the agent keeps what it has.
+    /// What makes going on pointless before everything was written once, or being stopped before that; afterwards the agent
+    /// keeps what it has.
     pub async fn run(mut self, shutdown: &Shutdown, mut reload: mpsc::Receiver<()>) -> Result<(), Error> {
         let outcome = tokio::select! {
             outcome = self.work(&mut reload) => Some(outcome),
@@ -74,8 +75,11 @@ impl Worker {
                 Err(error)
             }
             None => {
+                let ready = *self.ready.borrow();
                 self.leave().await;
-                Ok(())
+                // An error, so that Kubernetes keeps the end of the log, which says why nothing was written.
+                let unready = || Error::NotReady("told to stop before every file was written".to_owned());
+                if ready { Ok(()) } else { Err(unready()) }
             }
         }
     }
