@@ -8,8 +8,9 @@ use zeroize::Zeroizing;
 
 use super::shamir::{self, Scheme};
 use crate::base::{Random, Secret};
-use crate::storage::barrier::{self, Barrier, Key};
-use crate::storage::{Backend, Error as StorageError, View};
+use crate::storage::barrier::Barrier;
+use crate::storage::cipher::{self, Key};
+use crate::storage::{Backend, Error as StorageError, Txn, View};
 use crate::wire::{Error, Kind};
 
 /// Below this prefix of the backend lies what must be read before the barrier is open; none of it is secret.
@@ -90,7 +91,7 @@ impl Seal for StaticSeal {
 
     async fn wrap(&self, root: &Key) -> Result<Wrapped, Error> {
         let key_id = self.current.id.clone();
-        let ciphertext = barrier::encrypt(&self.current.key, &key_id, &**root, &*self.random);
+        let ciphertext = cipher::encrypt(&self.current.key, &key_id, &**root, &*self.random);
         Ok(Wrapped { key_id, ciphertext })
     }
 
@@ -103,7 +104,8 @@ impl Seal for StaticSeal {
             ))
         })?;
         let wrong = || Error::internal(format!("the key {:?} is not the one that the store was sealed with", key.id));
-        let plain = barrier::decrypt(&key.key, &key.id, &wrapped.ciphertext).map_err(|error| wrong().caused_by(error))?;
+        let plain =
+            cipher::decrypt(&key.key, &key.id, &wrapped.ciphertext).map_err(|error| wrong().caused_by(error))?;
         <[u8; 32]>::try_from(plain.as_slice()).map(Zeroizing::new).map_err(|_| wrong())
     }
 
@@ -123,7 +125,7 @@ pub struct Initialized {
 struct Recovery {
     shares: u8,
     threshold: u8,
-    /// SHA-256 of the key, which has 256 random bits.
+    /// SHA-256 of the key, which has 256 random bits; encrypted with the root key, so that nobody can put another in.
     digest: Vec<u8>,
 }
 
@@ -162,24 +164,21 @@ pub async fn initialize(
 ) -> Result<Initialized, Error> {
     let scheme = Scheme::new(shares, threshold)
         .map_err(|problem| Error::bad_request(format!("invalid recovery_shares or recovery_threshold: {problem}")))?;
-    let mut keys = [Zeroizing::new([0; 32]), Zeroizing::new([0; 32])];
-    keys.iter_mut().for_each(|key| random.fill(&mut **key));
-    let [root, recovery_key] = keys;
+    let (root, recovery_key) = (cipher::new_key(random), cipher::new_key(random));
+    let digest = ring::digest::digest(&ring::digest::SHA256, &*recovery_key);
     let recovery = Recovery {
         shares: scheme.shares(),
         threshold: scheme.threshold(),
-        digest: ring::digest::digest(&ring::digest::SHA256, &*recovery_key).as_ref().to_vec(),
+        digest: cipher::encrypt(&root, RECOVERY, digest.as_ref(), random),
     };
-    let wrapped = seal.wrap(&root).await?;
-    // A crash in between leaves a keyring without a root key: nobody was told that it worked, so it is made anew.
-    raw.commit(crate::storage::Txn {
-        expect: Vec::new(),
-        ops: vec![crate::storage::Op::Delete(barrier::KEYRING.into())],
-    })
-    .await?;
-    barrier.initialize(root).await?;
-    view(raw).put(RECOVERY, &recovery).await?;
-    view(raw).put_if(ROOT_KEY, &wrapped, 0).await?;
+    let view = view(raw);
+    let mut records = Txn { expect: vec![(view.full_key(ROOT_KEY), 0)], ops: Vec::new() };
+    view.stage_put(&mut records, ROOT_KEY, &seal.wrap(&root).await?)?;
+    view.stage_put(&mut records, RECOVERY, &recovery)?;
+    match barrier.initialize(root, records).await {
+        Err(StorageError::Conflict(_)) => return Err(Error::bad_request("Vault is already initialized")),
+        done => done?,
+    }
     let hex = |share: &[u8]| Secret::new(share.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     let recovery_keys = shamir::split(&*recovery_key, scheme, random).iter().map(|share| hex(share)).collect();
     Ok(Initialized { recovery_keys })
@@ -253,7 +252,19 @@ mod tests {
         let shares: Vec<_> = made.recovery_keys.iter().map(|key| bytes(key.expose())).collect();
         let key = shamir::combine(&[&shares[2], &shares[0]]).unwrap();
         let (recovery, _) = view(&raw).get::<Recovery>(RECOVERY).await.unwrap().unwrap();
-        assert_eq!(ring::digest::digest(&ring::digest::SHA256, &key).as_ref(), recovery.digest);
+        let (wrapped, _) = view(&raw).get::<Wrapped>(ROOT_KEY).await.unwrap().unwrap();
+        let root = seal(("a", 1), None).unwrap(&wrapped).await.unwrap();
+        let digest = cipher::decrypt(&root, RECOVERY, &recovery.digest).unwrap();
+        assert_eq!(ring::digest::digest(&ring::digest::SHA256, &key).as_ref(), &**digest);
         assert!(initialize(&seal(("a", 1), None), &barrier(&raw), &raw, &SystemRandom, 1, 2).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_initialises_second_harms_nothing() {
+        let raw = initialized().await;
+        let before = raw.range("", None, 9).await.unwrap();
+        let again = initialize(&seal(("a", 1), None), &barrier(&raw), &raw, &SystemRandom, 5, 3).await;
+        assert_eq!(again.err().unwrap().messages(), ["Vault is already initialized"]);
+        assert_eq!(raw.range("", None, 9).await.unwrap(), before);
     }
 }

@@ -90,7 +90,8 @@ pub fn combine(shares: &[&[u8]]) -> Result<Share, Error> {
         return Err(Error::Duplicate);
     }
     let weights: Vec<u8> = points.iter().map(|point| weight_at_zero(*point, &points)).collect();
-    let byte = |at: usize| shares.iter().zip(&weights).fold(0, |sum, (share, weight)| sum ^ multiply(share[at], *weight));
+    let byte =
+        |at: usize| shares.iter().zip(&weights).fold(0, |sum, (share, weight)| sum ^ multiply(share[at], *weight));
     Ok(Zeroizing::new((0..length - 1).map(byte).collect()))
 }
 

@@ -1,139 +1,36 @@
 //! The only encryption at rest: a backend over a backend that encrypts every value.
 //!
-//! A stored value is `version byte | key term (4 bytes) | nonce (12) | ciphertext and tag`, AES-256-GCM with the key's name as
+//! A stored value is `form (1 byte) | key term (4) | nonce (12) | ciphertext | tag (16)`, AES-256-GCM with the key's name as
 //! associated data, so that a value moved to another name does not open. Keys of the keyring encrypt values; the root key
 //! encrypts the keyring and nothing else.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::{Backend, Entry, Error, Event, Op, Txn};
+use super::keyring::{self, Keyring};
+use super::{Backend, Entry, Error, Event, Op, Txn, Version, watch};
 use crate::base::{Clock, Random, Timestamp};
 
-/// Where the keyring is stored, encrypted by the root key.
-pub const KEYRING: &str = "core/keyring";
+pub use super::cipher::Key;
 
-/// Form of the records, for the day that it changes.
-const FORM: u8 = 1;
-const HEADER: usize = 1 + 4;
-const NONCE: usize = 12;
+/// What must be read before the barrier is open lies below this prefix of the inner backend; through the barrier it is
+/// neither seen nor written.
+pub const RAW: &str = "core/";
 
-/// A 256-bit key, zeroed on drop.
-pub type Key = Zeroizing<[u8; 32]>;
-
-/// Why bytes could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it was changed, moved, or encrypted with another key")]
-pub struct Unreadable;
-
-/// Encrypts `plain` for the place `name`: nonce, ciphertext, tag.
-pub fn encrypt(key: &Key, name: &str, plain: &[u8], random: &dyn Random) -> Vec<u8> {
-    let mut out = Vec::with_capacity(NONCE + plain.len() + AES_256_GCM.tag_len());
-    append_encrypted(&mut out, &cipher(key), name, plain, random);
-    out
+/// When to act on the number of values that a key has encrypted.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Store the count whenever so many came together; a crash forgets at most as many.
+    store: u64,
+    /// Begin a new term. NIST SP 800-38D allows 2^32 random nonces per key; half of it leaves room for what was not counted.
+    rotate: u64,
 }
 
-/// Opens what [`encrypt`] made for the same place.
-///
-/// # Errors
-/// [`Unreadable`], which does not say why: an attacker must not learn it either.
-pub fn decrypt(key: &Key, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    open(&cipher(key), name, sealed)
-}
-
-fn cipher(key: &Key) -> LessSafeKey {
-    // A key of 32 bytes is always taken; the other arm keeps the type without a panic.
-    match UnboundKey::new(&AES_256_GCM, &**key) {
-        Ok(key) => LessSafeKey::new(key),
-        Err(ring::error::Unspecified) => unreachable_key(),
-    }
-}
-
-#[expect(clippy::panic, reason = "AES-256 takes every key of 32 bytes; the type of the argument has 32")]
-fn unreachable_key() -> LessSafeKey {
-    panic!("a 32-byte key was refused")
-}
-
-fn append_encrypted(out: &mut Vec<u8>, key: &LessSafeKey, name: &str, plain: &[u8], random: &dyn Random) {
-    let mut nonce = [0; NONCE];
-    random.fill(&mut nonce);
-    out.extend_from_slice(&nonce);
-    let start = out.len();
-    out.extend_from_slice(plain);
-    let nonce = Nonce::assume_unique_for_key(nonce);
-    match key.seal_in_place_separate_tag(nonce, Aad::from(name), &mut out[start..]) {
-        Ok(tag) => out.extend_from_slice(tag.as_ref()),
-        // Only texts of more than 64 GiB are refused. Never let the plain text through.
-        Err(ring::error::Unspecified) => out.clear(),
-    }
-}
-
-fn open(key: &LessSafeKey, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
-    let (nonce, body) = sealed.split_at_checked(NONCE).ok_or(Unreadable)?;
-    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unreadable)?;
-    let mut body = Zeroizing::new(body.to_vec());
-    let length = key.open_in_place(nonce, Aad::from(name), &mut body).map_err(|_| Unreadable)?.len();
-    body.truncate(length);
-    Ok(body)
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredTerm {
-    key: [u8; 32],
-    installed: Timestamp,
-}
-
-impl Drop for StoredTerm {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
-}
-
-/// As stored: terms in order, the last one encrypts.
-type StoredKeyring = BTreeMap<u32, StoredTerm>;
-
-struct Keyring {
-    root: Key,
-    terms: BTreeMap<u32, (LessSafeKey, Timestamp)>,
-}
-
-impl Keyring {
-    fn new(root: Key, stored: &StoredKeyring) -> Self {
-        let term = |(number, term): (&u32, &StoredTerm)| {
-            (*number, (cipher(&Zeroizing::new(term.key)), term.installed))
-        };
-        Self { root, terms: stored.iter().map(term).collect() }
-    }
-
-    fn encrypt(&self, name: &str, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, Error> {
-        let (number, (key, _)) = self.terms.last_key_value().ok_or(Error::Sealed)?;
-        let mut out = Vec::with_capacity(HEADER + NONCE + plain.len() + AES_256_GCM.tag_len());
-        out.push(FORM);
-        out.extend_from_slice(&number.to_be_bytes());
-        append_encrypted(&mut out, key, name, plain, random);
-        Ok(out)
-    }
-
-    fn decrypt(&self, entry: Entry) -> Result<Entry, Error> {
-        let corrupt = |problem: String| Error::Corrupt { key: entry.key.clone(), problem };
-        let unreadable = |error: Unreadable| corrupt(error.to_string());
-        let (header, sealed) = entry.value.split_at_checked(HEADER).ok_or(Unreadable).map_err(unreadable)?;
-        let (form, number) = header.split_at(1);
-        if form != [FORM] {
-            return Err(corrupt(format!("records of form {form:?} are not known")));
-        }
-        let number = <[u8; 4]>::try_from(number).map(u32::from_be_bytes).unwrap_or_default();
-        let (key, _) = self.terms.get(&number).ok_or_else(|| corrupt(format!("key term {number} is missing")))?;
-        let mut plain = open(key, &entry.key, sealed).map_err(unreadable)?;
-        Ok(Entry { key: entry.key, value: std::mem::take(&mut *plain), version: entry.version })
-    }
-}
+const LIMITS: Limits = Limits { store: 1 << 20, rotate: 1 << 31 };
 
 /// What `sys/key-status` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +39,8 @@ pub struct KeyStatus {
     pub term: u32,
     /// Since when.
     pub installed: Timestamp,
+    /// Values that it has encrypted; lower than the truth by what crashes made it forget.
+    pub encryptions: u64,
 }
 
 /// Encrypts everything on its way to the backend beneath it. While it is sealed every call answers [`Error::Sealed`].
@@ -149,21 +48,37 @@ pub struct Barrier {
     inner: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    keyring: Arc<RwLock<Option<Keyring>>>,
+    open: Arc<RwLock<Option<Open>>>,
+    /// Encryptions that the stored keyring does not count yet.
+    uncounted: AtomicU64,
+    limits: Limits,
+    /// Held while the stored keyring changes, so that no older one replaces a newer one in memory.
+    changing: tokio::sync::Mutex<()>,
+}
+
+struct Open {
+    root: Key,
+    keyring: Keyring,
 }
 
 impl Barrier {
     /// A sealed barrier over `inner`.
     pub fn new(inner: Arc<dyn Backend>, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { inner, clock, random, keyring: Arc::default() }
+        let uncounted = AtomicU64::new(0);
+        Self { inner, clock, random, open: Arc::default(), uncounted, limits: LIMITS, changing: Default::default() }
     }
 
-    /// Makes the first key and stores the keyring under `root`; leaves the barrier unsealed.
+    /// Makes the first key and stores the keyring under `root` together with `records`, which go to the inner backend as
+    /// they are: all or nothing, so that no crash leaves a keyring whose root key is lost. Leaves the barrier unsealed.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when there is a keyring already.
-    pub async fn initialize(&self, root: Key) -> Result<(), Error> {
-        self.install(root, StoredKeyring::new(), 0).await
+    /// [`Error::Conflict`] when there is a keyring already, or an expectation of `records` is broken.
+    pub async fn initialize(&self, root: Key, records: Txn) -> Result<(), Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        let keyring = Keyring::new(self.clock.now(), &*self.random);
+        self.store(&root, &keyring, 0, records).await?;
+        self.set(Some(Open { root, keyring }));
+        Ok(())
     }
 
     /// Opens the stored keyring.
@@ -171,14 +86,15 @@ impl Barrier {
     /// # Errors
     /// [`Error::Corrupt`] when `root` is not its key.
     pub async fn unseal(&self, root: Key) -> Result<(), Error> {
-        let (stored, _) = self.stored(&root).await?;
-        *self.write() = Some(Keyring::new(root, &stored));
+        let _one_at_a_time = self.changing.lock().await;
+        let (keyring, _) = self.stored(&root).await?;
+        self.set(Some(Open { root, keyring }));
         Ok(())
     }
 
     /// Forgets all keys.
     pub fn seal(&self) {
-        *self.write() = None;
+        self.set(None);
     }
 
     /// Whether keys are missing.
@@ -186,14 +102,13 @@ impl Barrier {
         self.read(|_| ()).is_err()
     }
 
-    /// Makes a new key for everything written from now on; older values stay readable.
+    /// Makes a new key for everything written from now on; older values stay readable. It happens by itself long before a
+    /// key has encrypted too much.
     ///
     /// # Errors
     /// [`Error::Conflict`] when somebody else rotates at the same time.
     pub async fn rotate(&self) -> Result<(), Error> {
-        let root = self.read(|keyring| keyring.root.clone())?;
-        let (stored, version) = self.stored(&root).await?;
-        self.install(root, stored, version).await
+        self.update(|keyring| keyring.rotate(self.clock.now(), &*self.random)).await
     }
 
     /// The key that encrypts now.
@@ -201,54 +116,98 @@ impl Barrier {
     /// # Errors
     /// [`Error::Sealed`].
     pub fn key_status(&self) -> Result<KeyStatus, Error> {
-        self.read(|keyring| {
-            let newest = keyring.terms.last_key_value();
-            newest.map(|(term, (_, installed))| KeyStatus { term: *term, installed: *installed })
-        })?
-        .ok_or(Error::Sealed)
+        self.read(|open| {
+            let (number, term) = open.keyring.newest();
+            let encryptions = term.encryptions + self.uncounted.load(Ordering::Relaxed);
+            KeyStatus { term: number, installed: term.installed, encryptions }
+        })
     }
 
-    async fn install(&self, root: Key, mut stored: StoredKeyring, version: u64) -> Result<(), Error> {
-        let mut key = Zeroizing::new([0; 32]);
-        self.random.fill(&mut *key);
-        let number = stored.last_key_value().map_or(1, |(number, _)| number + 1);
-        stored.insert(number, StoredTerm { key: *key, installed: self.clock.now() });
-        let corrupt = |error: serde_json::Error| Error::Corrupt { key: KEYRING.into(), problem: error.to_string() };
-        let plain = Zeroizing::new(serde_json::to_vec(&stored).map_err(corrupt)?);
-        let sealed = encrypt(&root, KEYRING, &plain, &*self.random);
-        let txn = Txn { expect: vec![(KEYRING.into(), version)], ops: vec![Op::Put(KEYRING.into(), sealed)] };
-        self.inner.commit(txn).await?;
-        *self.write() = Some(Keyring::new(root, &stored));
+    /// Changes the stored keyring, and brings its count up to date.
+    async fn update(&self, change: impl FnOnce(&mut Keyring)) -> Result<(), Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        let root = self.read(|open| open.root.clone())?;
+        let (mut keyring, version) = self.stored(&root).await?;
+        let counted = self.uncounted.swap(0, Ordering::Relaxed);
+        keyring.count(counted);
+        change(&mut keyring);
+        let stored = self.store(&root, &keyring, version, Txn::default()).await;
+        if stored.is_err() {
+            self.uncounted.fetch_add(counted, Ordering::Relaxed);
+            return stored;
+        }
+        // Whoever sealed it meanwhile wants it to stay so.
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|_| Open { root, keyring });
         Ok(())
     }
 
-    async fn stored(&self, root: &Key) -> Result<(StoredKeyring, u64), Error> {
-        let corrupt = |problem: String| Error::Corrupt { key: KEYRING.into(), problem };
-        let entry = self.inner.get(KEYRING).await?.ok_or_else(|| corrupt("it is missing".into()))?;
-        let plain = decrypt(root, KEYRING, &entry.value).map_err(|error| corrupt(error.to_string()))?;
-        let stored = serde_json::from_slice(&plain).map_err(|error| corrupt(error.to_string()))?;
-        Ok((stored, entry.version))
+    async fn store(&self, root: &Key, keyring: &Keyring, version: Version, mut txn: Txn) -> Result<(), Error> {
+        txn.expect.push((keyring::NAME.into(), version));
+        txn.ops.push(Op::Put(keyring::NAME.into(), keyring.seal(root, &*self.random)?));
+        self.inner.commit(txn).await
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Keyring>> {
-        self.keyring.write().unwrap_or_else(PoisonError::into_inner)
+    async fn stored(&self, root: &Key) -> Result<(Keyring, Version), Error> {
+        let missing = || Error::Corrupt { key: keyring::NAME.into(), problem: "it is missing".into() };
+        let entry = self.inner.get(keyring::NAME).await?.ok_or_else(missing)?;
+        Ok((Keyring::open(root, &entry.value)?, entry.version))
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Keyring) -> T) -> Result<T, Error> {
-        let keyring = self.keyring.read().unwrap_or_else(PoisonError::into_inner);
-        keyring.as_ref().map(look).ok_or(Error::Sealed)
+    fn set(&self, open: Option<Open>) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = open;
     }
 
-    fn encrypt_op(&self, op: Op) -> Result<Op, Error> {
-        match op {
+    fn read<T>(&self, look: impl FnOnce(&Open) -> T) -> Result<T, Error> {
+        lock(&self.open).as_ref().map(look).ok_or(Error::Sealed)
+    }
+
+    fn decrypt(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+        self.read(|open| entries.into_iter().map(|entry| open.keyring.decrypt(entry)).collect())?
+    }
+
+    fn encrypt(&self, ops: Vec<Op>) -> Result<Vec<Op>, Error> {
+        let encrypt = |open: &Open, op| match op {
             Op::Put(key, plain) => {
                 let plain = Zeroizing::new(plain);
-                let sealed = self.read(|keyring| keyring.encrypt(&key, &plain, &*self.random))??;
-                Ok(Op::Put(key, sealed))
+                let record = open.keyring.encrypt(&key, &plain, &*self.random);
+                Op::Put(key, record)
             }
-            Op::Delete(key) => Ok(Op::Delete(key)),
+            delete @ Op::Delete(_) => delete,
+        };
+        self.read(|open| ops.into_iter().map(|op| encrypt(open, op)).collect())
+    }
+
+    /// Counts `encryptions`, and now and then stores the count and begins a new term.
+    async fn count(&self, encryptions: u64) {
+        let before = self.uncounted.fetch_add(encryptions, Ordering::Relaxed);
+        if before / self.limits.store == (before + encryptions) / self.limits.store {
+            return;
+        }
+        let used_up = |keyring: &Keyring| keyring.newest().1.encryptions >= self.limits.rotate;
+        let rotate = |keyring: &mut Keyring| {
+            if used_up(keyring) {
+                keyring.rotate(self.clock.now(), &*self.random);
+            }
+        };
+        match self.update(rotate).await {
+            // Whoever was faster has counted its own; ours is stored next time.
+            Ok(()) | Err(Error::Conflict(_) | Error::Sealed) => {}
+            Err(error) => tracing::warn!(%error, "the number of uses of the encryption key was not stored"),
         }
     }
+}
+
+fn lock(open: &RwLock<Option<Open>>) -> RwLockReadGuard<'_, Option<Open>> {
+    open.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn refuse_raw(txn: &Txn) -> Result<(), Error> {
+    let written = txn.ops.iter().map(|op| match op {
+        Op::Put(key, _) | Op::Delete(key) => key,
+    });
+    let mut named = written.chain(txn.expect.iter().map(|(key, _)| key));
+    named.find(|key| key.starts_with(RAW)).map_or(Ok(()), |key| Err(Error::Reserved(key.clone())))
 }
 
 #[async_trait]
@@ -258,41 +217,49 @@ impl Backend for Barrier {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
+        if key.starts_with(RAW) {
+            return self.read(|_| None);
+        }
         let entry = self.inner.get(key).await?;
-        self.read(|keyring| entry.map(|entry| keyring.decrypt(entry)).transpose())?
+        self.read(|open| entry.map(|entry| open.keyring.decrypt(entry)).transpose())?
     }
 
     async fn range(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, Error> {
-        let entries = self.inner.range(prefix, after, limit).await?;
-        self.read(|keyring| entries.into_iter().map(|entry| keyring.decrypt(entry)).collect())?
+        let mut found = self.inner.range(prefix, after, limit).await?;
+        let mut last_page = found.len() < limit;
+        let mut last = found.last().map(|entry| entry.key.clone());
+        found.retain(|entry| !entry.key.starts_with(RAW));
+        // A page must be full unless it is the last: that is how a reader tells.
+        while let Some(after) = last.take_if(|_| !last_page && found.len() < limit) {
+            let wanted = limit - found.len();
+            let more = self.inner.range(prefix, Some(&after), wanted).await?;
+            last_page = more.len() < wanted;
+            last = more.last().map(|entry| entry.key.clone());
+            found.extend(more.into_iter().filter(|entry| !entry.key.starts_with(RAW)));
+        }
+        self.decrypt(found)
     }
 
     async fn commit(&self, txn: Txn) -> Result<(), Error> {
-        let ops = txn.ops.into_iter().map(|op| self.encrypt_op(op)).collect::<Result<_, _>>()?;
+        refuse_raw(&txn)?;
+        let encryptions = txn.ops.iter().filter(|op| matches!(op, Op::Put(..))).count();
+        let ops = self.encrypt(txn.ops)?;
+        self.count(encryptions as u64).await;
         self.inner.commit(Txn { expect: txn.expect, ops }).await
     }
 
     fn watch(&self, prefix: &str) -> mpsc::Receiver<Event> {
-        let mut events = self.inner.watch(prefix);
-        let (sender, receiver) = mpsc::channel(1);
-        let keyring = self.keyring.clone();
-        tokio::spawn(async move {
-            while let Some(event) = events.recv().await {
-                let event = match event {
-                    Event::Put(entry) => {
-                        let keyring = keyring.read().unwrap_or_else(PoisonError::into_inner);
-                        // What cannot be read now must be read again: the receiver is told that it missed something.
-                        let opened = keyring.as_ref().and_then(|keyring| keyring.decrypt(entry).ok());
-                        opened.map_or(Event::Lagged, Event::Put)
-                    }
-                    other => other,
-                };
-                if sender.send(event).await.is_err() {
-                    return;
-                }
+        let open = self.open.clone();
+        watch::relay(self.inner.watch(prefix), move |event| match event {
+            Event::Put(entry) if entry.key.starts_with(RAW) => None,
+            Event::Delete(key) if key.starts_with(RAW) => None,
+            Event::Put(entry) => {
+                // What cannot be read now must be read again: the receiver is told that it missed something.
+                let opened = lock(&open).as_ref().and_then(|open| open.keyring.decrypt(entry).ok());
+                Some(opened.map_or(Event::Lagged, Event::Put))
             }
-        });
-        receiver
+            other => Some(other),
+        })
     }
 }
 
@@ -308,7 +275,7 @@ mod tests {
     async fn barrier() -> (Arc<Memory>, Barrier) {
         let inner = Arc::new(Memory::default());
         let barrier = Barrier::new(inner.clone(), Arc::new(SystemClock), Arc::new(SystemRandom));
-        barrier.initialize(Zeroizing::new(ROOT)).await.unwrap();
+        barrier.initialize(Zeroizing::new(ROOT), Txn::default()).await.unwrap();
         (inner, barrier)
     }
 
@@ -349,13 +316,17 @@ mod tests {
         put(&barrier, "k", b"value").await;
         barrier.seal();
         assert!(matches!(barrier.get("k").await, Err(Error::Sealed)));
-        assert!(matches!(barrier.commit(Txn { ops: vec![Op::Put("k".into(), vec![])], ..Txn::default() }).await, Err(Error::Sealed)));
+        assert!(matches!(barrier.range("", None, 1).await, Err(Error::Sealed)));
+        for op in [Op::Put("k".into(), vec![]), Op::Delete("k".into())] {
+            assert!(matches!(barrier.commit(Txn { ops: vec![op], ..Txn::default() }).await, Err(Error::Sealed)));
+        }
+        assert!(matches!(barrier.rotate().await, Err(Error::Sealed)));
         assert!(matches!(barrier.unseal(Zeroizing::new([1; 32])).await, Err(Error::Corrupt { .. })));
         let again = Barrier::new(inner, Arc::new(SystemClock), Arc::new(SystemRandom));
         assert!(again.is_sealed());
         again.unseal(Zeroizing::new(ROOT)).await.unwrap();
         assert_eq!(again.get("k").await.unwrap().unwrap().value, b"value");
-        assert!(matches!(again.initialize(Zeroizing::new(ROOT)).await, Err(Error::Conflict(_))));
+        assert!(matches!(again.initialize(Zeroizing::new(ROOT), Txn::default()).await, Err(Error::Conflict(_))));
     }
 
     #[tokio::test]
@@ -365,7 +336,7 @@ mod tests {
         barrier.rotate().await.unwrap();
         put(&barrier, "new", b"2").await;
         assert_eq!(barrier.key_status().unwrap().term, 2);
-        let term = async |key| inner.get(key).await.unwrap().unwrap().value[1..HEADER].to_vec();
+        let term = async |key| inner.get(key).await.unwrap().unwrap().value[1..keyring::HEADER].to_vec();
         assert_eq!((term("old").await, term("new").await), (vec![0, 0, 0, 1], vec![0, 0, 0, 2]));
         barrier.seal();
         barrier.unseal(Zeroizing::new(ROOT)).await.unwrap();
@@ -379,5 +350,40 @@ mod tests {
         let mut events = barrier.watch("k");
         put(&barrier, "k", b"value").await;
         assert!(matches!(events.recv().await, Some(Event::Put(entry)) if entry.value == b"value"));
+    }
+
+    #[tokio::test]
+    async fn its_own_records_are_neither_seen_nor_written_through_it() {
+        let (inner, barrier) = barrier().await;
+        put(&*inner, "core/seal/x", b"raw").await;
+        for key in ["a", "d", "e"] {
+            put(&barrier, key, b"value").await;
+        }
+        assert_eq!(barrier.get("core/seal/x").await.unwrap(), None);
+        let keys = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.key).collect::<Vec<_>>();
+        assert_eq!(keys(barrier.range("", None, 2).await.unwrap()), ["a", "d"], "a page is full unless it is the last");
+        assert_eq!(keys(barrier.range("", None, 9).await.unwrap()), ["a", "d", "e"]);
+        assert_eq!(keys(barrier.range("core/", None, 9).await.unwrap()), [""; 0]);
+        let delete = Txn { ops: vec![Op::Delete("core/keyring".into())], ..Txn::default() };
+        assert!(matches!(barrier.commit(delete).await, Err(Error::Reserved(key)) if key == "core/keyring"));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_has_encrypted_enough_is_replaced() {
+        let (inner, mut barrier) = barrier().await;
+        barrier.limits = Limits { store: 2, rotate: 5 };
+        let status = |barrier: &Barrier| barrier.key_status().map(|status| (status.term, status.encryptions)).unwrap();
+        for _ in 0..3 {
+            put(&barrier, "k", b"value").await;
+        }
+        assert_eq!(status(&barrier), (1, 3));
+        let again = Barrier::new(inner, Arc::new(SystemClock), Arc::new(SystemRandom));
+        again.unseal(Zeroizing::new(ROOT)).await.unwrap();
+        assert_eq!(status(&again), (1, 2), "what was counted before the crash");
+        for _ in 0..3 {
+            put(&barrier, "k", b"value").await;
+        }
+        assert_eq!(status(&barrier), (2, 0));
+        assert_eq!(barrier.get("k").await.unwrap().unwrap().value, b"value");
     }
 }

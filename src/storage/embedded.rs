@@ -3,16 +3,17 @@
 //! Readers see the last committed state and never wait for the writer. The file survives a crash at any moment: redb writes
 //! beside what is committed and switches over with one checksummed page.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
-use super::memory::Watchers;
+use super::watch::Watchers;
 use super::{Backend, Entry, Error, Event, Op, Txn, Version};
 
 /// Key to version and value.
@@ -31,16 +32,26 @@ const GROUP: usize = 1024;
 
 /// A file that this process alone holds open.
 pub struct Embedded {
-    database: Arc<Database>,
-    watchers: Arc<Mutex<Watchers>>,
+    shared: Arc<Shared>,
     queue: Option<mpsc::UnboundedSender<Pending>>,
     writer: Option<JoinHandle<()>>,
 }
+
+struct Shared {
+    /// Absent while the file cannot be opened again after a failure.
+    database: RwLock<Option<Database>>,
+    watchers: Mutex<Watchers>,
+}
+
+/// Opens the file, at the start and again after the disk was full.
+type OpenFile = Box<dyn Fn() -> Result<Database, DatabaseError> + Send>;
 
 struct Pending {
     txn: Txn,
     answer: oneshot::Sender<Result<(), Error>>,
 }
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +59,10 @@ struct Pending {
 pub struct OpenError {
     folder: PathBuf,
     problem: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Cause>,
 }
 
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn failed(error: impl Into<Cause>) -> Error {
     Error::Backend(error.into())
 }
 
@@ -61,47 +72,49 @@ impl Embedded {
     /// # Errors
     /// When another process has it open, or the file cannot be read or made.
     pub async fn open(folder: &Path) -> Result<Self, OpenError> {
-        let folder = folder.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(&folder).map_err(|problem| (folder, problem)));
-        let wrong = |(folder, source): (PathBuf, Box<dyn std::error::Error + Send + Sync>)| {
-            let problem = match source.downcast_ref::<redb::DatabaseError>() {
-                Some(redb::DatabaseError::DatabaseAlreadyOpen) => "another process has it open".to_owned(),
+        let path = folder.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Self::open_folder(&path)).await;
+        opened.unwrap_or_else(|error| Err(error.into())).map_err(|source| {
+            let problem = match source.downcast_ref::<DatabaseError>() {
+                Some(DatabaseError::DatabaseAlreadyOpen) => "another process has it open".to_owned(),
                 _ => source.to_string(),
             };
-            OpenError { folder, problem, source: Some(source) }
-        };
-        match opening.await {
-            Ok(result) => result.map_err(wrong),
-            Err(error) => Err(wrong((PathBuf::new(), error.into()))),
-        }
+            OpenError { folder: folder.to_owned(), problem, source: Some(source) }
+        })
     }
 
-    fn open_blocking(folder: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    fn open_folder(folder: &Path) -> Result<Self, Cause> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = folder.join(FILE);
         std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
-        let database = Arc::new(Database::builder().set_cache_size(CACHE).create(&path)?);
+        let store = Self::start(Box::new(move || Database::builder().set_cache_size(CACHE).create(&path)))?;
+        // The new file's name must survive a crash as well.
+        std::fs::File::open(folder)?.sync_all()?;
+        Ok(store)
+    }
+
+    fn start(open: OpenFile) -> Result<Self, Cause> {
+        let database = open()?;
         let write = database.begin_write()?;
         write.open_table(ENTRIES)?;
         write.open_table(COUNTER)?;
         write.commit()?;
-        // The new file's name must survive a crash as well.
-        std::fs::File::open(folder)?.sync_all()?;
-        let watchers = Arc::new(Mutex::new(Watchers::default()));
+        let shared = Arc::new(Shared { database: RwLock::new(Some(database)), watchers: Mutex::default() });
         let (queue, pending) = mpsc::unbounded_channel();
-        let writer = std::thread::Builder::new().name("storage".into()).spawn({
-            let (database, watchers) = (database.clone(), watchers.clone());
-            move || write_loop(&database, &watchers, pending)
-        })?;
-        Ok(Self { database, watchers, queue: Some(queue), writer: Some(writer) })
+        let writer = Writer { shared: shared.clone(), open };
+        let writer = std::thread::Builder::new().name("storage".into()).spawn(move || writer.run(pending))?;
+        Ok(Self { shared, queue: Some(queue), writer: Some(writer) })
     }
 
-    fn read<T>(&self, look: impl FnOnce(&redb::ReadOnlyTable<&'static str, (Version, &'static [u8])>) -> Result<T, redb::StorageError>) -> Result<T, Error> {
-        let read = self.database.begin_read().map_err(failed)?;
-        let table = read.open_table(ENTRIES).map_err(failed)?;
+    fn read<T>(&self, look: impl FnOnce(&Reader) -> Result<T, redb::StorageError>) -> Result<T, Error> {
+        let database = self.shared.database();
+        let database = database.as_ref().ok_or_else(|| failed("the file is closed since the disk was full"))?;
+        let table = database.begin_read().map_err(failed)?.open_table(ENTRIES).map_err(failed)?;
         look(&table).map_err(failed)
     }
 }
+
+type Reader = redb::ReadOnlyTable<&'static str, (Version, &'static [u8])>;
 
 impl Drop for Embedded {
     fn drop(&mut self) {
@@ -113,29 +126,73 @@ impl Drop for Embedded {
     }
 }
 
-/// Takes whatever waits, writes it in one transaction, flushes once, answers all.
-fn write_loop(database: &Database, watchers: &Mutex<Watchers>, mut pending: mpsc::UnboundedReceiver<Pending>) {
-    let mut group = Vec::new();
-    while pending.blocking_recv_many(&mut group, GROUP) > 0 {
-        let (txns, answers): (Vec<_>, Vec<_>) = group.drain(..).map(|Pending { txn, answer }| (txn, answer)).unzip();
-        let (results, events) = match write_group(database, txns) {
-            Ok(written) => written,
-            Err(error) => {
-                let problem = error.to_string();
-                let all_failed = answers.iter().map(|_| Err(failed(problem.clone()))).collect();
-                (all_failed, Vec::new())
+impl Shared {
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that alone writes.
+struct Writer {
+    shared: Arc<Shared>,
+    open: OpenFile,
+}
+
+impl Writer {
+    /// Takes whatever waits, writes it in one transaction, flushes once, answers all.
+    fn run(self, mut pending: mpsc::UnboundedReceiver<Pending>) {
+        let mut group = Vec::new();
+        while pending.blocking_recv_many(&mut group, GROUP) > 0 {
+            let (txns, answers): (Vec<_>, Vec<_>) =
+                group.drain(..).map(|Pending { txn, answer }| (txn, answer)).unzip();
+            let (results, events) = self.write(txns).unwrap_or_else(|error| {
+                let error = Arc::new(error);
+                (answers.iter().map(|_| Err(failed(error.clone()))).collect(), Vec::new())
+            });
+            let mut watchers = self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, event) in &events {
+                watchers.notify(key, event);
             }
-        };
-        let mut watchers = watchers.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, event) in &events {
-            watchers.notify(key, event);
-        }
-        drop(watchers);
-        for (answer, result) in answers.into_iter().zip(results) {
-            // Whoever does not wait any more finds the change all the same.
-            let _ = answer.send(result);
+            drop(watchers);
+            for (answer, result) in answers.into_iter().zip(results) {
+                // Whoever does not wait any more finds the change all the same.
+                let _ = answer.send(result);
+            }
         }
     }
+
+    fn write(&self, txns: Vec<Txn>) -> Result<Written, redb::Error> {
+        if self.shared.database().is_none() {
+            self.reopen()?;
+        }
+        let closed = Err(redb::Error::DatabaseClosed);
+        let written = self.shared.database().as_ref().map_or(closed, |database| write_group(database, txns));
+        if let Err(error) = &written {
+            tracing::error!(%error, "a write to the storage failed");
+            if disk_full(error)
+                && let Err(error) = self.reopen()
+            {
+                tracing::error!(%error, "the storage cannot be opened again; the next write tries it once more");
+            }
+        }
+        written
+    }
+
+    /// After one failed write redb refuses everything until the file is opened anew.
+    fn reopen(&self) -> Result<(), DatabaseError> {
+        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The old handle first: it holds the lock on the file.
+        *database = None;
+        *database = Some((self.open)()?);
+        Ok(())
+    }
+}
+
+/// Whether room is all that is missing. After any other failure nobody knows what the disk holds, and what is in memory
+/// must not pass for durable: then the store answers errors until it is started again.
+fn disk_full(error: &redb::Error) -> bool {
+    let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    matches!(error, redb::Error::Io(error) if kinds.contains(&error.kind()))
 }
 
 type Written = (Vec<Result<(), Error>>, Vec<(String, Event)>);
@@ -243,7 +300,7 @@ impl Backend for Embedded {
     }
 
     fn watch(&self, prefix: &str) -> mpsc::Receiver<Event> {
-        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).add(prefix)
+        self.shared.watchers.lock().unwrap_or_else(PoisonError::into_inner).add(prefix)
     }
 }
 
@@ -251,6 +308,10 @@ impl Backend for Embedded {
 mod tests {
     use std::io::{BufRead as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use redb::StorageBackend;
+    use redb::backends::FileBackend;
 
     use super::*;
 
@@ -297,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_acknowledged_survives_kill_9() {
         let folder = tempfile::tempdir().unwrap();
-        for round in 1..=5_usize {
+        for round in 1..=20_usize {
             let mut child = std::process::Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "storage::embedded::tests::child_that_writes_until_it_is_killed", "--nocapture"])
                 .env(CHILD, folder.path())
@@ -307,15 +368,79 @@ mod tests {
             let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
             // The harness prints its own words before the first number on the line.
             let number = |line: String| line.rsplit_once("durable ")?.1.parse::<usize>().ok();
-            let last = lines.map_while(Result::ok).filter_map(number).nth(round * 7).unwrap();
+            let last = lines.map_while(Result::ok).filter_map(number).nth(round).unwrap();
             child.kill().unwrap();
             child.wait().unwrap();
             let store = Embedded::open(folder.path()).await.unwrap();
             let found = store.range("n/", None, usize::MAX).await.unwrap();
             assert!(found.len() > last, "round {round}: {last} was acknowledged, {} are there", found.len());
             assert!(found.iter().enumerate().all(|(at, entry)| entry.key == format!("n/{at:09}")), "no gaps");
-            let newest: usize = String::from_utf8(store.get("last").await.unwrap().unwrap().value).unwrap().parse().unwrap();
+            let newest: usize =
+                String::from_utf8(store.get("last").await.unwrap().unwrap().value).unwrap().parse().unwrap();
             assert_eq!(newest + 1, found.len(), "a transaction is there as a whole or not at all");
         }
+    }
+
+    /// A file on a disk without room, as long as `full` says so.
+    #[derive(Debug)]
+    struct Disk {
+        file: FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn room(&self) -> std::io::Result<()> {
+            if self.full.load(Ordering::Relaxed) { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl StorageBackend for Disk {
+        fn len(&self) -> std::io::Result<u64> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.room()?;
+            self.file.set_len(len)
+        }
+
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.file.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            self.room()?;
+            self.file.write(offset, data)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_fails_writes_until_there_is_room_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let full = Arc::new(AtomicBool::new(false));
+        let store = Embedded::start(Box::new({
+            let (path, full) = (file.path().to_owned(), full.clone());
+            move || {
+                let file = std::fs::OpenOptions::new().read(true).write(true).open(&path)?;
+                Database::builder().create_with_backend(Disk { file: FileBackend::new(file)?, full: full.clone() })
+            }
+        }))
+        .unwrap();
+        let put = |key: &str| Txn { ops: vec![Op::Put(key.into(), vec![7; 300])], ..Txn::default() };
+        store.commit(put("before")).await.unwrap();
+        full.store(true, Ordering::Relaxed);
+        for _ in 0..2 {
+            let error = store.commit(put("while")).await.unwrap_err();
+            assert!(error.retryable(), "{error}");
+            assert!(std::error::Error::source(&error).is_some());
+        }
+        full.store(false, Ordering::Relaxed);
+        store.commit(put("after")).await.unwrap();
+        let found = store.range("", None, 9).await.unwrap();
+        assert_eq!(found.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["after", "before"]);
     }
 }

@@ -7,10 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use super::watch::Watchers;
 use super::{Backend, Entry, Error, Event, Op, Txn, Version};
-
-/// Events that a slow watcher may fall behind before it is told [`Event::Lagged`].
-const WATCH_BUFFER: usize = 1024;
 
 /// Everything in memory; nothing survives.
 #[derive(Default)]
@@ -24,40 +22,6 @@ struct State {
     watchers: Watchers,
     /// Versions come from one counter, so that an entry made anew never repeats an old version.
     last: Version,
-}
-
-/// The receivers of [`Backend::watch`], for backends that see every change themselves.
-#[derive(Default)]
-pub(super) struct Watchers(Vec<Watcher>);
-
-struct Watcher {
-    prefix: String,
-    sender: mpsc::Sender<Event>,
-    lagging: bool,
-}
-
-impl Watchers {
-    pub(super) fn add(&mut self, prefix: &str) -> mpsc::Receiver<Event> {
-        let (sender, receiver) = mpsc::channel(WATCH_BUFFER);
-        self.0.push(Watcher { prefix: prefix.to_owned(), sender, lagging: false });
-        receiver
-    }
-
-    /// Tells the watchers of `key`; a full one is marked and told [`Event::Lagged`] once it has room again.
-    pub(super) fn notify(&mut self, key: &str, event: &Event) {
-        self.0.retain_mut(|watcher| {
-            if !key.starts_with(&watcher.prefix) {
-                return !watcher.sender.is_closed();
-            }
-            if watcher.lagging {
-                watcher.lagging = watcher.sender.try_send(Event::Lagged).is_err();
-            }
-            if !watcher.lagging && watcher.sender.try_send(event.clone()).is_err() {
-                watcher.lagging = true;
-            }
-            !watcher.sender.is_closed()
-        });
-    }
 }
 
 impl Memory {

@@ -5,11 +5,14 @@
 use async_trait::async_trait;
 
 pub mod barrier;
+pub mod cipher;
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
+mod keyring;
 pub mod memory;
 pub mod view;
+mod watch;
 
 pub use view::View;
 
@@ -70,6 +73,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The name is one that the barrier keeps for itself.
+    #[error("the name {0:?} is taken: what begins with {prefix} belongs to the barrier", prefix = barrier::RAW)]
+    Reserved(String),
     /// The engine is sealed: no key to read values with.
     #[error("storage is sealed")]
     Sealed,

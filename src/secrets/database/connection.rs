@@ -14,7 +14,12 @@ use crate::wire::{Answer, Error, Fields};
 
 /// Fields that the engine itself reads; everything else is the driver's and is kept as it was sent.
 const OWN: &[&str] = &[
-    "plugin_name", "plugin_version", "verify_connection", "allowed_roles", "root_rotation_statements", "password_policy",
+    "plugin_name",
+    "plugin_version",
+    "verify_connection",
+    "allowed_roles",
+    "root_rotation_statements",
+    "password_policy",
 ];
 
 /// A connection as it is stored. Its details hold the admin password: the type has no `Debug`.

@@ -9,8 +9,15 @@ use crate::storage::{Version, View};
 use crate::wire::{Answer, Error, Fields};
 
 const KNOWN: &[&str] = &[
-    "db_name", "creation_statements", "revocation_statements", "rollback_statements", "renew_statements", "default_ttl",
-    "max_ttl", "credential_type", "credential_config",
+    "db_name",
+    "creation_statements",
+    "revocation_statements",
+    "rollback_statements",
+    "renew_statements",
+    "default_ttl",
+    "max_ttl",
+    "credential_type",
+    "credential_config",
 ];
 
 /// A role as it is stored; TTLs in whole seconds, 0 is the mount's.

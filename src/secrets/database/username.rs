@@ -46,13 +46,19 @@ pub(super) fn check(
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
 ) -> Result<(), Error> {
-    make(template, spec, "", "", clock, random).map(|_| ()).map_err(|error| {
-        Error::bad_request(format!("invalid username template: {error}"))
-    })
+    make(template, spec, "", "", clock, random)
+        .map(|_| ())
+        .map_err(|error| Error::bad_request(format!("invalid username template: {error}")))
 }
 
 /// `v-<display>-<role>-<random>-<unix time>`.
-fn shaped(shape: &UsernameShape, display_name: &str, role_name: &str, clock: &dyn Clock, random: &dyn Random) -> String {
+fn shaped(
+    shape: &UsernameShape,
+    display_name: &str,
+    role_name: &str,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> String {
     let safe = |text: &str, length: usize| -> String {
         let clean = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
         text.chars().take(length).map(clean).collect()
