@@ -54,6 +54,15 @@ impl Postgres {
         self.client.query_one(query, &[&author]).await.unwrap().get(0)
     }
 
+    /// Who has written a note with this body, if anybody has.
+    ///
+    /// # Panics
+    /// When the query fails.
+    pub async fn author_of(&self, body: &str) -> Option<String> {
+        let query = "SELECT author FROM notes WHERE body = $1 ORDER BY id DESC LIMIT 1";
+        self.client.query_opt(query, &[&body]).await.unwrap().map(|row| row.get(0))
+    }
+
     /// How many sessions of a user are at work or in a transaction.
     ///
     /// # Panics

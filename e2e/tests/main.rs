@@ -12,3 +12,7 @@
 mod api;
 mod compat;
 mod faults;
+mod leaks;
+mod manifests;
+mod operator;
+mod workload;
