@@ -11,4 +11,5 @@
 
 mod api;
 mod compat;
+mod drivers;
 mod faults;
