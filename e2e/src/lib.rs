@@ -16,4 +16,5 @@ pub mod http;
 pub mod lessor;
 pub mod namespace;
 pub mod postgres;
+pub mod postgres_server;
 pub mod proxy;

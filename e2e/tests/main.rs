@@ -11,6 +11,7 @@
 
 mod api;
 mod compat;
+mod drivers;
 mod faults;
 mod leaks;
 mod manifests;

@@ -104,7 +104,8 @@ mod tests {
         let clean = error.without(["", "hunter2"].into_iter());
         assert_eq!(clean.message(), "near \"[password]\"");
         assert!(clean.source().is_none());
-        let kept = Error::new(Kind::Connect, "no").caused_by(std::io::Error::other("refused")).without(["x!"].into_iter());
+        let kept =
+            Error::new(Kind::Connect, "no").caused_by(std::io::Error::other("refused")).without(["x!"].into_iter());
         assert!(kept.source().is_some() && kept.retryable());
     }
 }

@@ -71,7 +71,9 @@ pub fn check_value(what: &str, value: &str) -> Result<(), Error> {
         None => Ok(()),
         Some(c) => Err(Error::new(
             Kind::Config,
-            format!("the {what} contains {c:?}, which is not safe inside statements: change the template or policy that made it"),
+            format!(
+                "the {what} contains {c:?}, which is not safe inside statements: change the template or policy that made it"
+            ),
         )),
     }
 }

@@ -66,6 +66,8 @@ pub struct ClientTls {
     pub ca_file: Option<PathBuf>,
     /// Accepts any certificate. For tests and emergencies: an attacker in between sees every secret.
     pub skip_verify: bool,
+    /// Accepts a trusted certificate for whatever name: PostgreSQL's `verify-ca`.
+    pub any_name: bool,
     /// The name in the server's certificate and in SNI, where it differs from the address.
     pub server_name: Option<String>,
     /// The client's certificate chain as PEM.
@@ -151,7 +153,7 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, Error> {
     let verifier: Arc<dyn ServerCertVerifier> = if tls.skip_verify {
         Arc::new(verify::Anyone::default())
     } else {
-        Arc::new(verify::Trusted::new(trusted(tls)?)?)
+        Arc::new(verify::Trusted::new(trusted(tls)?, tls.any_name)?)
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     match (&tls.client_cert_pem, &tls.client_key_pem) {

@@ -72,7 +72,10 @@ async fn a_server_is_trusted_through_its_ca_and_nobody_elses() {
     let careless = ClientTls { skip_verify: true, ..trusting(&stranger.pem()) };
     assert_eq!(get(&url, careless).await.unwrap(), 204);
     let other_name = ClientTls { server_name: Some("elsewhere".into()), ..trusting(&ca.pem()) };
-    assert_eq!(get(&url, other_name).await.unwrap_err().kind(), HttpErrorKind::Connect);
+    assert_eq!(get(&url, other_name.clone()).await.unwrap_err().kind(), HttpErrorKind::Connect);
+    assert_eq!(get(&url, ClientTls { any_name: true, ..other_name }).await.unwrap(), 204);
+    let strangers = ClientTls { any_name: true, ..trusting(&stranger.pem()) };
+    assert_eq!(get(&url, strangers).await.unwrap_err().kind(), HttpErrorKind::Connect);
 }
 
 #[tokio::test]

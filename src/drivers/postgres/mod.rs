@@ -5,14 +5,15 @@ mod drop_role;
 mod failure;
 mod pool;
 mod scram;
+mod url;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use self::config::{Config, Passwords};
-use self::pool::{Pool, Session};
+use self::failure::Step;
+use self::pool::Pool;
 use super::{Capabilities, Change, Driver, DropUser, Error, Kind, NewUser, Settings, Spec, UsernameShape, sql};
 use crate::base::{Random, Secret, Timestamp};
 
@@ -26,20 +27,21 @@ pub const SPEC: Spec = Spec {
     connect: |settings| Ok(Arc::new(Postgres::new(settings)?)),
 };
 
+/// SQLSTATE: the object, here always the role, does not exist.
+const ABSENT_OBJECT: &str = "42704";
+
 /// One server (or several hosts of one).
 struct Postgres {
     pool: Pool,
     passwords: Passwords,
     random: Arc<dyn Random>,
-    /// Backends that were creating a user when their caller gave up, by user name: what they do is not known to have ended.
-    abandoned: Arc<Mutex<HashMap<String, i32>>>,
 }
 
 impl Postgres {
     fn new(settings: Settings) -> Result<Self, Error> {
         let config = Config::read(&settings.fields)?;
-        let passwords = config.passwords;
-        Ok(Self { pool: Pool::new(config), passwords, random: settings.random, abandoned: Arc::default() })
+        let pool = Pool::new(config.connector, config.limits);
+        Ok(Self { pool, passwords: config.passwords, random: settings.random })
     }
 
     /// The password as it goes into a statement: a SCRAM verifier, so that no log of the server holds the password.
@@ -50,89 +52,71 @@ impl Postgres {
         }
     }
 
-    /// Runs statements as one transaction: a simple query with several statements is one.
-    async fn transaction(&self, session: &Session, statements: &[String]) -> Result<(), Error> {
-        session.client().batch_execute(&statements.join(";\n")).await.map_err(|error| failure::execute(&error))
+    /// Fills the statements in and runs them as one transaction.
+    async fn change(
+        &self,
+        username: &str,
+        password: Option<&Secret>,
+        expires: Option<Timestamp>,
+        statements: &[String],
+    ) -> Result<(), Error> {
+        sql::check_value("username", username)?;
+        if let Some(password) = password {
+            sql::check_value("password", password.expose())?;
+        }
+        let (stated, expiration) = (password.map(|password| self.stated(password)), expires.map(timestamp));
+        let mut values = vec![("name", username), ("username", username)];
+        values.extend(stated.as_ref().map(|stated| ("password", stated.expose())));
+        values.extend(expiration.as_deref().map(|expiration| ("expiration", expiration)));
+        let filled: Vec<_> = statements.iter().map(|statement| sql::fill(statement, &values)).collect();
+        let done = self.pool.query(&locked(username, &filled), Step::Execute).await;
+        done.map(drop).map_err(|error| error.without(stated.iter().map(Secret::expose)))
     }
 
-    async fn run(&self, statements: &[String]) -> Result<(), Error> {
-        let session = self.pool.get().await?;
-        let result = self.transaction(&session, statements).await;
-        session.settle(&result);
-        result
-    }
-
-    /// Ends a backend that may still be creating `username`, so that it cannot create it after it was dropped.
-    async fn end_abandoned(&self, username: &str) -> Result<(), Error> {
-        let lock = || self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(backend) = lock().get(username).copied() else { return Ok(()) };
-        // Waits until the backend has ended; one that is gone already is fine.
-        self.run(&[format!("SELECT pg_terminate_backend({backend}, 10000)")]).await?;
-        lock().remove(username);
-        Ok(())
-    }
-}
-
-/// Remembers a backend until its work is known to have ended.
-struct Creating {
-    abandoned: Arc<Mutex<HashMap<String, i32>>>,
-    username: String,
-}
-
-impl Creating {
-    fn start(abandoned: &Arc<Mutex<HashMap<String, i32>>>, username: &str, backend: i32) -> Self {
-        abandoned.lock().unwrap_or_else(PoisonError::into_inner).insert(username.to_owned(), backend);
-        Self { abandoned: abandoned.clone(), username: username.to_owned() }
-    }
-
-    /// The server has answered, or the connection is gone in a way that the server has noticed.
-    fn ended(self) {
-        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.username);
+    async fn has_role(&self, username: &str) -> Result<bool, Error> {
+        let sql = format!("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}", literal(username));
+        Ok(!self.pool.query(&sql, Step::Execute).await?.is_empty())
     }
 }
 
 #[async_trait]
 impl Driver for Postgres {
     async fn verify(&self) -> Result<(), Error> {
-        self.run(&["SELECT 1".to_owned()]).await
+        self.pool.query("SELECT 1", Step::Execute).await.map(drop)
     }
 
     async fn create(&self, user: NewUser<'_>) -> Result<(), Error> {
-        let stated = self.stated(user.password);
-        let statements = filled(user.statements, user.username, Some(&stated), Some(user.expires))?;
+        let statements = sql::statements(user.statements, sql::has_end);
         if statements.is_empty() {
             return Err(Error::new(Kind::Config, "empty creation statements"));
         }
-        let session = self.pool.get().await?;
-        let creating = Creating::start(&self.abandoned, user.username, session.backend());
-        let result = self.transaction(&session, &statements).await;
-        session.settle(&result);
-        // A connection that broke leaves a backend that may go on: then the entry stays for `delete`.
-        if !matches!(&result, Err(error) if error.kind() == Kind::Connect) {
-            creating.ended();
-        }
-        result
+        self.change(user.username, Some(user.password), Some(user.expires), &statements).await
     }
 
     async fn update(&self, change: Change<'_>) -> Result<(), Error> {
-        let stated = change.password.map(|password| self.stated(password));
-        let name = quote_identifier(change.username);
-        let mut statements = filled(change.statements, change.username, stated.as_ref(), change.expires)?;
+        let mut statements = sql::statements(change.statements, |_| false);
         if statements.is_empty() {
-            if let Some(expires) = change.expires {
-                statements.push(format!("ALTER ROLE {name} VALID UNTIL '{}'", timestamp(expires)));
-            }
-            if let Some(stated) = &stated {
-                statements.push(format!("ALTER ROLE {name} WITH PASSWORD {}", quote_literal(stated.expose())));
-            }
+            let password = change.password.map(|_| "ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'".to_owned());
+            let expiry = change.expires.map(|_| "ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'".to_owned());
+            statements.extend(password.into_iter().chain(expiry));
         }
-        self.run(&statements).await
+        self.change(change.username, change.password, change.expires, &statements).await
     }
 
     async fn delete(&self, user: DropUser<'_>) -> Result<(), Error> {
-        self.end_abandoned(user.username).await?;
-        let statements = filled(user.statements, user.username, None, None)?;
-        drop_role::drop_role(self, user.username, &statements).await
+        sql::check_value("username", user.username)?;
+        let statements = sql::statements(user.statements, sql::has_end);
+        if statements.is_empty() {
+            return drop_role::drop_role(&self.pool, user.username).await;
+        }
+        if !drop_role::end_logins(&self.pool, user.username).await? {
+            return Ok(());
+        }
+        match self.change(user.username, None, None, &statements).await {
+            // Whoever dropped the role meanwhile has done the statements' work.
+            Err(error) if refused_with(&error, ABSENT_OBJECT) && !self.has_role(user.username).await? => Ok(()),
+            done => done,
+        }
     }
 
     async fn close(&self) {
@@ -140,25 +124,19 @@ impl Driver for Postgres {
     }
 }
 
-/// The statements of a role's blocks with their placeholders filled in.
-fn filled(
-    blocks: &[String],
-    username: &str,
-    password: Option<&Secret>,
-    expires: Option<Timestamp>,
-) -> Result<Vec<String>, Error> {
-    sql::check_value("username", username)?;
-    let expiration = expires.map(timestamp);
-    let mut values = vec![("name", username), ("username", username)];
-    if let Some(password) = password {
-        sql::check_value("password", password.expose())?;
-        values.push(("password", password.expose()));
-    }
-    if let Some(expiration) = &expiration {
-        values.push(("expiration", expiration));
-    }
-    let statements = sql::statements(blocks, sql::has_end);
-    Ok(statements.iter().map(|statement| sql::fill(statement.trim_end_matches(';'), &values)).collect())
+/// One message that runs `statements` as one transaction, after any other transaction of ours on the same user has ended.
+///
+/// The lock keeps a creation that the server is still running, though nobody waits for it any more (a time-out, a restart of
+/// the engine), from committing after the user's revocation: the revocation waits for it.
+fn locked(username: &str, statements: &[String]) -> String {
+    let key = i64::from_ne_bytes(fnv(username).to_ne_bytes());
+    // A statement may end in a comment, so each separator stands on a line of its own.
+    format!("BEGIN;\nSELECT pg_catalog.pg_advisory_xact_lock({key});\n{}\n;\nCOMMIT", statements.join("\n;\n"))
+}
+
+/// FNV-1a: two names that share a number only wait for each other.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A moment as statements have it: `2026-01-02 15:04:05+0000`.
@@ -166,13 +144,19 @@ fn timestamp(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S+0000").to_string()
 }
 
-fn quote_identifier(name: &str) -> String {
+fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// A literal under `standard_conforming_strings`, which every supported server has on.
-fn quote_literal(text: &str) -> String {
+fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Whether the server refused a statement with that SQLSTATE.
+fn refused_with(error: &Error, state: &str) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
+    source.and_then(tokio_postgres::Error::code).is_some_and(|code| code.code() == state)
 }
 
 #[cfg(test)]
@@ -180,18 +164,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_are_filled_block_by_block() {
-        let block = "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; GRANT x TO \"{{username}}\";";
-        let expires = Timestamp::from_second(86_400 + 61).unwrap();
-        let statements = filled(&[block.to_owned()], "u", Some(&Secret::new("p")), Some(expires)).unwrap();
-        let expected =
-            ["CREATE ROLE \"u\" LOGIN PASSWORD 'p' VALID UNTIL '1970-01-02 00:01:01+0000'", "GRANT x TO \"u\""];
-        assert_eq!(statements, expected);
-        assert!(filled(&[], "u'", None, None).is_err());
+    fn a_transaction_survives_comments_at_the_end_of_statements() {
+        let sql = locked("u", &["A -- note".to_owned(), "B".to_owned()]);
+        assert!(sql.starts_with("BEGIN;\nSELECT pg_catalog.pg_advisory_xact_lock("));
+        assert!(sql.ends_with("A -- note\n;\nB\n;\nCOMMIT"), "{sql}");
     }
 
     #[test]
-    fn names_and_texts_are_quoted() {
-        assert_eq!((quote_identifier("a\"b").as_str(), quote_literal("a'b").as_str()), ("\"a\"\"b\"", "'a''b'"));
+    fn names_texts_and_moments_have_the_servers_form() {
+        assert_eq!((identifier("a\"b").as_str(), literal("a'b").as_str()), ("\"a\"\"b\"", "'a''b'"));
+        assert_eq!(timestamp(Timestamp::UNIX_EPOCH), "1970-01-01 00:00:00+0000");
     }
 }

@@ -1,127 +1,225 @@
-//! A small pool: at most so many connections, reused while they are young and sound.
+//! Connections to one PostgreSQL: a bounded pool that hands out live ones and never takes back one in an unknown state.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::Config;
-use super::failure;
-use crate::base::telemetry;
+use super::failure::{self, Step};
 use crate::drivers::{Error, Kind};
 
-/// Connections to one server.
+/// Sent once on every connection, so that the server gives up what we no longer wait for.
+const SESSION: &str = "SET statement_timeout = '30s'";
+
+/// How long a cancel request may take before it is dropped.
+const CANCEL: Duration = Duration::from_secs(5);
+
+/// What opens connections.
+pub(super) struct Connector {
+    pub config: Config,
+    pub tls: MakeRustlsConnect,
+    /// Hosts, ports and database, for error messages.
+    pub place: String,
+    /// The URL sets what [`SESSION`] would.
+    pub own_statement_timeout: bool,
+}
+
+/// Limits of a [`Pool`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Connections at any time, those to other databases of the server included.
+    pub open: usize,
+    /// Connections kept while nothing uses them.
+    pub idle: usize,
+    /// The age at which a connection is replaced; `None` is never.
+    pub lifetime: Option<Duration>,
+}
+
+/// Connections to one PostgreSQL.
 pub(super) struct Pool {
-    config: Config,
-    slots: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<Open>>>,
+    connector: Connector,
+    limits: Limits,
+    permits: Semaphore,
+    idle: Mutex<Vec<Link>>,
+    closed: AtomicBool,
 }
 
-struct Open {
+/// One connection and the task that drives it.
+struct Link {
     client: Client,
-    backend: i32,
-    since: Instant,
+    task: AbortHandle,
+    tls: MakeRustlsConnect,
+    opened: Instant,
 }
 
-/// A connection in use. Dropped without [`Session::settle`] it is closed, since its state is unknown.
-pub(super) struct Session {
-    open: Option<Open>,
-    idle: Arc<Mutex<Vec<Open>>>,
-    max_idle: usize,
-    _slot: OwnedSemaphorePermit,
+impl Link {
+    /// Ends the connection at once and asks the server to stop what it is doing for us.
+    fn abandon(self) {
+        let cancel = self.client.cancel_token();
+        let tls = self.tls;
+        self.task.abort();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { tokio::time::timeout(CANCEL, cancel.cancel_query(tls)).await });
+        }
+    }
 }
 
-impl Session {
-    /// The connection.
-    #[expect(clippy::expect_used, reason = "taken only by settle, which consumes the session")]
-    pub(super) fn client(&self) -> &Client {
-        &self.open.as_ref().expect("the session is open").client
+/// A connection on loan. Dropping it abandons it; only [`Loan::give_back`] returns it to the pool.
+struct Loan<'p> {
+    pool: &'p Pool,
+    link: Option<Link>,
+    pooled: bool,
+    _permit: SemaphorePermit<'p>,
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.take() {
+            link.abandon();
+        }
+    }
+}
+
+impl Loan<'_> {
+    /// Sends one message of statements and reads the rows of all of them.
+    async fn send(&self, sql: &str) -> Result<Vec<SimpleQueryRow>, tokio_postgres::Error> {
+        let Some(link) = &self.link else { return Ok(Vec::new()) };
+        let messages = link.client.simple_query(sql).await?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            })
+            .collect())
     }
 
-    /// The server's process behind it.
-    pub(super) fn backend(&self) -> i32 {
-        self.open.as_ref().map_or(0, |open| open.backend)
-    }
-
-    /// Gives the connection back, unless the result says that it is broken or the server not the right one any more.
-    pub(super) fn settle<T>(mut self, result: &Result<T, Error>) {
-        let sound = !matches!(result, Err(error) if error.kind() == Kind::Connect);
-        if let Some(open) = self.open.take().filter(|open| sound && !open.client.is_closed()) {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.max_idle {
-                idle.push(open);
-            }
+    /// Returns a connection whose exchange is over.
+    fn give_back(mut self) {
+        let Some(link) = self.link.take() else { return };
+        let pool = self.pool;
+        let old = pool.limits.lifetime.is_some_and(|lifetime| link.opened.elapsed() >= lifetime);
+        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pool.closed.load(Ordering::Acquire) && !old && idle.len() < pool.limits.idle && !link.client.is_closed() {
+            idle.push(link);
         }
     }
 }
 
 impl Pool {
-    pub(super) fn new(config: Config) -> Self {
-        Self { slots: Arc::new(Semaphore::new(config.max_open)), config, idle: Arc::default() }
+    pub(super) fn new(connector: Connector, limits: Limits) -> Self {
+        Self {
+            connector,
+            limits,
+            permits: Semaphore::new(limits.open),
+            idle: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
-    /// A sound connection, an idle one if there is any. Waits while all are in use.
-    pub(super) async fn get(&self) -> Result<Session, Error> {
-        let closed = |_| Error::new(Kind::Connect, "the connection was closed by a change of its configuration");
-        let slot = self.slots.clone().acquire_owned().await.map_err(closed)?;
-        let open = match self.take_idle() {
-            Some(open) => open,
-            None => self.connect(&self.config.server).await?,
-        };
-        Ok(Session { open: Some(open), idle: self.idle.clone(), max_idle: self.config.max_idle, _slot: slot })
-    }
-
-    /// A connection of its own to another database of the same server, for one use.
-    pub(super) async fn other_database(&self, name: &str) -> Result<Client, Error> {
-        let mut server = self.config.server.clone();
-        server.dbname(name);
-        Ok(self.connect(&server).await?.client)
-    }
-
-    fn take_idle(&self) -> Option<Open> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let young = |open: &Open| self.config.lifetime.is_none_or(|lifetime| open.since.elapsed() < lifetime);
-        idle.retain(|open| !open.client.is_closed() && young(open));
-        idle.pop()
-    }
-
-    async fn connect(&self, server: &tokio_postgres::Config) -> Result<Open, Error> {
-        let failed = |error| failure::connect(&self.config.hosts(), error);
-        // The library's own time-out covers reaching the host, not the login behind it.
-        let limit = server.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5)) * 2;
-        let connecting = async {
-            match &self.config.tls {
-                Some(tls) => {
-                    let (client, connection) = server.connect(MakeRustlsConnect::new(tls.clone())).await?;
-                    tokio::spawn(drive(connection));
-                    Ok(client)
+    /// Sends one message of statements and returns the rows of all of them. If a pooled connection turns out to have died
+    /// while it lay idle, the message is sent once more on a new one; what runs must bear that.
+    ///
+    /// # Errors
+    /// What connecting or the server says; an open transaction is rolled back.
+    pub(super) async fn query(&self, sql: &str, step: Step) -> Result<Vec<SimpleQueryRow>, Error> {
+        loop {
+            let loan = self.lend().await?;
+            match loan.send(sql).await {
+                Ok(rows) => {
+                    loan.give_back();
+                    return Ok(rows);
                 }
-                None => {
-                    let (client, connection) = server.connect(NoTls).await?;
-                    tokio::spawn(drive(connection));
-                    Ok(client)
+                Err(error) if loan.pooled && failure::is_lost(&error) => self.forget_idle(),
+                Err(error) => {
+                    let error = failure::of(error, step, &self.connector.place);
+                    if error.kind() != Kind::Connect && loan.send("ROLLBACK").await.is_ok() {
+                        loan.give_back();
+                    }
+                    return Err(error);
                 }
             }
-        };
-        let late = |_| Error::new(Kind::Connect, format!("failed to connect to {}: no answer in time", self.config.hosts()));
-        let client = tokio::time::timeout(limit, connecting).await.map_err(late)?.map_err(failed)?;
-        let row = tokio::time::timeout(limit, client.query_one("SELECT pg_backend_pid()", &[])).await;
-        let backend = row.map_err(late)?.map_err(failed)?.get(0);
-        Ok(Open { client, backend, since: Instant::now() })
+        }
     }
 
-    /// No new connections; idle ones end now, those in use with their work.
+    /// As [`Pool::query`] on a connection of its own to another database of the same server.
+    ///
+    /// # Errors
+    /// As [`Pool::query`].
+    pub(super) async fn query_in(&self, database: &str, sql: &str, step: Step) -> Result<Vec<SimpleQueryRow>, Error> {
+        let permit = self.permit().await?;
+        let mut config = self.connector.config.clone();
+        config.dbname(database);
+        let link = self.connector.open(&config).await?;
+        let loan = Loan { pool: self, link: Some(link), pooled: false, _permit: permit };
+        let rows = loan.send(sql).await.map_err(|error| failure::of(error, step, &self.connector.place));
+        if rows.is_ok() {
+            drop({ loan }.link.take());
+        }
+        rows
+    }
+
+    /// Closes idle connections now and busy ones when their exchange is over.
     pub(super) fn close(&self) {
-        self.slots.close();
+        self.closed.store(true, Ordering::Release);
+        self.forget_idle();
+    }
+
+    async fn lend(&self) -> Result<Loan<'_>, Error> {
+        let permit = self.permit().await?;
+        while let Some(link) = self.take_idle() {
+            let young = self.limits.lifetime.is_none_or(|lifetime| link.opened.elapsed() < lifetime);
+            if young && !link.client.is_closed() {
+                return Ok(Loan { pool: self, link: Some(link), pooled: true, _permit: permit });
+            }
+        }
+        let link = self.connector.open(&self.connector.config).await?;
+        Ok(Loan { pool: self, link: Some(link), pooled: false, _permit: permit })
+    }
+
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let closed = |error| Error::new(Kind::Connect, "the connection was closed").caused_by(error);
+        self.permits.acquire().await.map_err(closed)
+    }
+
+    fn take_idle(&self) -> Option<Link> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Drops every idle connection: when one was dead its siblings most likely are too.
+    fn forget_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
-    if let Err(error) = connection.await {
-        tracing::debug!(error = telemetry::chain(&error), "a database connection ended");
+impl Connector {
+    async fn open(&self, config: &Config) -> Result<Link, Error> {
+        let tls = self.tls.clone();
+        let limit = config.get_connect_timeout().copied().unwrap_or_default() * (1 + self.hosts(config));
+        let connecting = async {
+            let (client, connection) = config.connect(tls.clone()).await?;
+            let task = tokio::spawn(connection).abort_handle();
+            let link = Link { client, task, tls, opened: Instant::now() };
+            if !self.own_statement_timeout {
+                link.client.batch_execute(SESSION).await?;
+            }
+            Ok(link)
+        };
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(result) => result.map_err(|error| failure::of(error, Step::Connect, &self.place)),
+            Err(elapsed) => {
+                let message = format!("failed to connect to {}: no answer within {} s", self.place, limit.as_secs());
+                Err(Error::new(Kind::Connect, message).caused_by(elapsed))
+            }
+        }
+    }
+
+    fn hosts(&self, config: &Config) -> u32 {
+        u32::try_from(config.get_hosts().len().max(config.get_hostaddrs().len())).unwrap_or(u32::MAX)
     }
 }

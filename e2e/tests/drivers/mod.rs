@@ -1,0 +1,38 @@
+//! The conformance suite of the database drivers: every promise of `suite.rs` on every database that has a recipe.
+//!
+//! A new driver joins with a file that implements `Recipe` and one line below; what only it can do it tests in that file.
+
+mod postgres;
+mod recipe;
+mod suite;
+
+/// One module of tests for each recipe.
+macro_rules! conformance {
+    ($($name:ident: $recipe:ty),* $(,)?) => {
+        $(mod $name {
+            use super::*;
+
+            conformance!(@tests $recipe, whole_life, sessions_and_objects_hold_no_user, many_at_once, a_crash_is_survived,
+                errors_keep_secrets);
+        })*
+
+        #[test]
+        fn every_driver_has_a_recipe() {
+            use recipe::Recipe as _;
+            let tested = [$(<$recipe>::PLUGIN),*];
+            for spec in lessor::drivers::TABLE {
+                assert!(spec.plugins.iter().any(|plugin| tested.contains(plugin)), "no recipe for {:?}", spec.plugins);
+            }
+        }
+    };
+    (@tests $recipe:ty, $($test:ident),*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            suite::$test::<$recipe>().await;
+        })*
+    };
+}
+
+conformance! {
+    on_postgres: postgres::OwnPostgres,
+}

@@ -1,0 +1,186 @@
+//! What every driver must do on a real server, one function per promise.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lessor::base::random::SystemRandom;
+use lessor::base::{Clock as _, Secret, Timestamp, clock::SystemClock, clock::add_seconds};
+use lessor::drivers::{self, Change, Driver, DropUser, Kind, NewUser, Settings};
+use lessor_e2e::eventually::eventually;
+use serde_json::Value;
+
+use super::recipe::Recipe;
+
+/// A user of a test.
+pub struct User {
+    pub name: String,
+    pub password: Secret,
+}
+
+impl User {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), password: Secret::new(format!("Aa1-{name}-first")) }
+    }
+}
+
+pub fn open<R: Recipe>(recipe: &R) -> Arc<dyn Driver> {
+    open_with::<R>(&recipe.fields())
+}
+
+/// The driver with other fields than the recipe's own.
+pub fn open_with<R: Recipe>(fields: &Value) -> Arc<dyn Driver> {
+    let spec = drivers::find(R::PLUGIN).unwrap();
+    let fields = fields.as_object().unwrap().clone().into();
+    drivers::open(spec, Settings { fields, random: Arc::new(SystemRandom) }).unwrap()
+}
+
+pub fn in_an_hour() -> Timestamp {
+    add_seconds(SystemClock.now(), 3600)
+}
+
+pub async fn create<R: Recipe>(recipe: &R, driver: &dyn Driver, user: &User) -> Result<(), drivers::Error> {
+    let statements = recipe.creation();
+    let new =
+        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
+    driver.create(new).await
+}
+
+pub async fn delete(driver: &dyn Driver, name: &str) -> Result<(), drivers::Error> {
+    driver.delete(DropUser { username: name, statements: &[] }).await
+}
+
+/// Create, log in, work, be denied, renew, change the password, end, be refused, end again.
+pub async fn whole_life<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    driver.verify().await.unwrap();
+    let user = User::new("v-life");
+    create(&recipe, &*driver, &user).await.unwrap();
+    let session = recipe.login(&user.name, &user.password).await.unwrap();
+    session.allowed().await.unwrap();
+    session.denied().await.unwrap_err();
+    recipe.login(&user.name, &Secret::new("wrong")).await.err().expect("a wrong password is refused");
+
+    let later = add_seconds(in_an_hour(), 7200);
+    let renewal = Change { username: &user.name, password: None, expires: Some(later), statements: &[] };
+    driver.update(renewal).await.unwrap();
+    if let Some(expiry) = recipe.expiry(&user.name).await {
+        assert_eq!(expiry, later.as_second());
+    }
+
+    let second = Secret::new("Bb2-second");
+    let change = Change { username: &user.name, password: Some(&second), expires: None, statements: &[] };
+    driver.update(change).await.unwrap();
+    recipe.login(&user.name, &user.password).await.err().expect("the old password is refused");
+    recipe.login(&user.name, &second).await.unwrap();
+
+    delete(&*driver, &user.name).await.unwrap();
+    recipe.login(&user.name, &second).await.err().expect("nobody logs in as a user that was ended");
+    assert_eq!(recipe.users("v-life").await, 0);
+    delete(&*driver, &user.name).await.expect("ending an absent user is success");
+}
+
+/// A user that works and owns things is ended with its sessions; what it made stays or goes, it does not.
+pub async fn sessions_and_objects_hold_no_user<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let user = User::new("v-owner");
+    create(&recipe, &*driver, &user).await.unwrap();
+    let session = recipe.login(&user.name, &user.password).await.unwrap();
+    session.own_something().await.unwrap();
+    delete(&*driver, &user.name).await.unwrap();
+    assert_eq!(recipe.users("v-owner").await, 0);
+    if drivers::find(R::PLUGIN).unwrap().capabilities.ends_sessions {
+        session.allowed().await.expect_err("the session was ended");
+    }
+}
+
+/// Many at once, of whatever conflicts with itself.
+pub async fn many_at_once<R: Recipe>() {
+    const USERS: usize = 200;
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let names: Vec<_> = (0..USERS).map(|number| format!("v-many-{number}")).collect();
+    let mut calls = tokio::task::JoinSet::new();
+    for name in names.clone() {
+        let (driver, statements) = (driver.clone(), recipe.creation());
+        calls.spawn(async move {
+            let User { name, password } = User::new(&name);
+            let new = NewUser { username: &name, password: &password, expires: in_an_hour(), statements: &statements };
+            driver.create(new).await
+        });
+    }
+    for created in calls.join_all().await {
+        created.unwrap();
+    }
+    assert_eq!(recipe.users("v-many-").await, USERS);
+    let mut calls = tokio::task::JoinSet::new();
+    for name in names {
+        let driver = driver.clone();
+        calls.spawn(async move { delete(&*driver, &name).await });
+    }
+    for deleted in calls.join_all().await {
+        deleted.unwrap();
+    }
+    assert_eq!(recipe.users("v-many-").await, 0);
+}
+
+/// A crash under load: every call ends in bounded time with an error that says "again", and the driver recovers by itself.
+pub async fn a_crash_is_survived<R: Recipe>() {
+    let mut recipe = R::start().await;
+    let driver = open(&recipe);
+    create(&recipe, &*driver, &User::new("v-crash-before")).await.unwrap();
+    let statements = recipe.creation();
+    let load: Vec<_> = (0..16)
+        .map(|number| {
+            let (driver, statements) = (driver.clone(), statements.clone());
+            tokio::spawn(async move {
+                for round in 0.. {
+                    let user = User::new(&format!("v-crash-{number}-{round}"));
+                    let (username, password) = (&*user.name, &user.password);
+                    let new = NewUser { username, password, expires: in_an_hour(), statements: &statements };
+                    if let Err(error) = driver.create(new).await {
+                        return error;
+                    }
+                }
+                unreachable!("it goes on until the server is gone")
+            })
+        })
+        .collect();
+    eventually("the load runs", Duration::from_secs(20), || async {
+        let users = recipe.users("v-crash-").await;
+        if users > 20 { Ok(()) } else { Err(users) }
+    })
+    .await;
+    recipe.kill();
+    let begun = Instant::now();
+    for call in load {
+        let error = call.await.unwrap();
+        assert!(error.retryable(), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "the calls took {:?} to fail", begun.elapsed());
+    let error = driver.verify().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Connect, "{error}");
+
+    recipe.start_again().await;
+    let after = User::new("v-crash-after");
+    create(&recipe, &*driver, &after).await.expect("the first call on the server that is back succeeds");
+    recipe.login(&after.name, &after.password).await.unwrap();
+}
+
+/// What a caller sees of a failure names the place, and neither the administrator's password nor the user's.
+pub async fn errors_keep_secrets<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let user = User::new("v-broken");
+    let statements = ["NOT A STATEMENT '{{password}}' {{password}}".to_owned()];
+    let new =
+        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
+    let error = driver.create(new).await.unwrap_err();
+    assert!(!error.retryable() && !error.message().is_empty(), "{error}");
+    let admin = recipe.fields()["password"].as_str().unwrap().to_owned();
+    for secret in [user.password.expose(), &admin, "SCRAM-SHA-256$"] {
+        assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
+    }
+    create(&recipe, &*driver, &user).await.expect("the connection is sound after a refused statement");
+}
