@@ -92,7 +92,12 @@ async fn a_restarted_operator_makes_no_new_lease() {
         let (user, _) = credential(&client, &namespace, "before").await;
         let versions = || async {
             let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-            secrets.get("before").await.unwrap().data.map(|data| BTreeMap::from_iter(data.into_iter().map(|(k, v)| (k, v.0))))
+            secrets
+                .get("before")
+                .await
+                .unwrap()
+                .data
+                .map(|data| BTreeMap::from_iter(data.into_iter().map(|(k, v)| (k, v.0))))
         };
         let held = versions().await;
 
@@ -123,7 +128,8 @@ async fn what_is_wrong_stands_in_the_condition_of_its_object() {
         apply(&client, &namespace, &database()).await.unwrap();
         let stranger = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: stranger}\n";
         apply(&client, &namespace, stranger).await.unwrap();
-        for (name, role, account) in [("denied", "app", "stranger"), ("roleless", "nobodys", "app"), ("nameless", "app", "absent")]
+        for (name, role, account) in
+            [("denied", "app", "stranger"), ("roleless", "nobodys", "app"), ("nameless", "app", "absent")]
         {
             apply(&client, &namespace, &dynamic_secret(name, role, account)).await.unwrap();
         }
