@@ -1,5 +1,7 @@
 //! Handshakes between our client and our server, over real connections.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a test's result")]
+
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
