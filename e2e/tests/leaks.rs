@@ -45,7 +45,8 @@ async fn the_engine_logs_no_secret_at_its_most_talkative() {
     let mut refused = postgres::connection(&postgres::address());
     refused["password"] = json!("canary-admin-password");
     let refused = http.post("database/config/refused", refused).await.expect_status(400);
-    let broken = json!({ "db_name": "pg", "creation_statements": "CREATE ROLE \"{{name}}\" PASSWORD '{{password}}' NONSENSE;" });
+    let broken =
+        json!({ "db_name": "pg", "creation_statements": "CREATE ROLE \"{{name}}\" PASSWORD '{{password}}' NONSENSE;" });
     http.post("database/roles/broken", broken).await.expect_status(204);
     let failed = http.get("database/creds/broken").await;
     assert!(failed.status >= 400);
@@ -63,8 +64,12 @@ async fn the_engine_logs_no_secret_at_its_most_talkative() {
         ("a leased password", credential.text("/data/password").to_owned()),
         ("a lease id", credential.text("/lease_id").to_owned()),
     ];
-    for (place, answer) in [("a login's error", wrong_login), ("a connection's error", refused), ("a role's error", failed), ("a connection", config)]
-    {
+    for (place, answer) in [
+        ("a login's error", wrong_login),
+        ("a connection's error", refused),
+        ("a role's error", failed),
+        ("a connection", config),
+    ] {
         assert_clean(place, &answer.body.to_string(), &secrets);
     }
     // `dev` prints its root token, that being its purpose; a log line begins with its time or is JSON.
@@ -99,7 +104,9 @@ async fn the_cluster_shows_no_secret_outside_secrets() {
         let kinds = "databaseconnections,databaseroles,dynamicdatabasesecrets,pods,events,configmaps";
         let objects = kubectl(&["get", kinds, "--namespace", &namespace, "--output", "yaml"]).await.1;
         assert_clean("the objects of the namespace", &objects, &secrets);
-        for (namespace, selector) in [(LESSOR_NAMESPACE, "app.kubernetes.io/name=lessor"), (&namespace, "lessor.dev/injected=true")] {
+        for (namespace, selector) in
+            [(LESSOR_NAMESPACE, "app.kubernetes.io/name=lessor"), (&namespace, "lessor.dev/injected=true")]
+        {
             let log = ["logs", "--namespace", namespace, "--selector", selector, "--all-containers", "--tail", "-1"];
             assert_clean(&format!("the logs in {namespace}"), &kubectl(&log).await.1, &secrets);
         }

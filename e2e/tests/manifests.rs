@@ -96,7 +96,7 @@ containers:
 pub fn annotations(namespace: &str, indent: usize) -> String {
     let lines = format!(
         r#"lessor.dev/inject: "true"
-lessor.dev/role: {namespace}.app
+lessor.dev/role: app
 lessor.dev/secret-db: database/creds/{namespace}.app
 lessor.dev/template-db: |
 {}"#,

@@ -148,7 +148,11 @@ async fn a_wrong_annotation_is_refused_by_its_name() {
         for (case, manifest, named) in [
             ("a typo", good.replace("lessor.dev/secret-db", "lessor.dev/secrets-db"), "lessor.dev/secrets-db"),
             ("a broken template", good.replace("{{ end }}", ""), "lessor.dev/template-db"),
-            ("no boolean", good.replace("lessor.dev/inject: \"true\"", "lessor.dev/inject: \"yes please\""), "lessor.dev/inject"),
+            (
+                "no boolean",
+                good.replace("lessor.dev/inject: \"true\"", "lessor.dev/inject: \"yes please\""),
+                "lessor.dev/inject",
+            ),
         ] {
             let refused = apply(&client, &namespace, &manifest).await;
             let error = refused.expect_err(&format!("{case} is refused")).to_string();
