@@ -1,5 +1,7 @@
 //! DatabaseConnection: a database that the engine may make users in, and the admin account it does that with.
 
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -1,5 +1,7 @@
 //! DynamicDatabaseSecret: a database user of one's own in a Kubernetes Secret, kept valid and replaced without an outage.
 
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

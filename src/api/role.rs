@@ -1,5 +1,7 @@
 //! DatabaseRole: what a user of a database may do, how long it lives, and which ServiceAccounts may ask for one.
 
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};

@@ -83,7 +83,9 @@ impl Core {
         if let Some(path) = &plan.database
             && self.mounts.get(&mount::normal_path(path)?).is_none()
         {
-            self.mounts.add(mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?).await?;
+            self.mounts
+                .add(mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?)
+                .await?;
         }
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };
         let name = mount::normal_path(&kubernetes.path)?;

@@ -198,8 +198,7 @@ impl Core {
         incoming: Incoming,
     ) -> Result<Reply, Error> {
         let caller = Caller { address: incoming.address, ..Caller::default() };
-        let request =
-            Request { operation: incoming.operation, path, fields: incoming.fields, caller };
+        let request = Request { operation: incoming.operation, path, fields: incoming.fields, caller };
         match mounted.plugin.handle(request).await? {
             auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
             auth::Outcome::Login(login) => {

@@ -184,9 +184,8 @@ impl<P: ?Sized> Table<P> {
         if let Some(other) = self.all().iter().find(|mounted| taken(&mounted.entry.path)) {
             return Err(Error::bad_request(format!("path is already in use at {}", other.entry.path)));
         }
-        let plugin = (self.open)(&entry).ok_or_else(|| {
-            Error::bad_request(format!("plugin not found in the catalog: {}", entry.kind))
-        })?;
+        let plugin = (self.open)(&entry)
+            .ok_or_else(|| Error::bad_request(format!("plugin not found in the catalog: {}", entry.kind)))?;
         self.change(|mounts| {
             mounts.insert(entry.path.clone(), Arc::new(Mounted { entry: entry.clone(), plugin: plugin.clone() }));
         })

@@ -92,7 +92,8 @@ impl Policies {
                 policies.insert(name, (text, Arc::new(parsed)));
             }
         }
-        let policies = Self { view, state: RwLock::new(State { policies, ..State::default() }), writing: Default::default() };
+        let policies =
+            Self { view, state: RwLock::new(State { policies, ..State::default() }), writing: Default::default() };
         if !policies.exists("default") {
             policies.put("default", DEFAULT).await?;
         }

@@ -38,14 +38,13 @@ impl Engine {
     async fn health(&self, query: &Fields) -> Result<Reply, Error> {
         let initialized = self.is_initialized().await?;
         let sealed = self.core().is_none();
-        let code = |name: &str, default: u16| match query.string(name)? {
-            None => Ok(default),
-            Some(text) => text
-                .parse::<u16>()
-                .ok()
-                .filter(|code| (100..1000).contains(code))
-                .ok_or_else(|| Error::bad_request(format!("bad value {text:?} for {name:?}: expected an HTTP status"))),
-        };
+        let code =
+            |name: &str, default: u16| match query.string(name)? {
+                None => Ok(default),
+                Some(text) => text.parse::<u16>().ok().filter(|code| (100..1000).contains(code)).ok_or_else(|| {
+                    Error::bad_request(format!("bad value {text:?} for {name:?}: expected an HTTP status"))
+                }),
+            };
         let status = match (initialized, sealed) {
             (false, _) => code("uninitcode", 501)?,
             (true, true) => code("sealedcode", 503)?,

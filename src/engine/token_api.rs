@@ -13,8 +13,20 @@ use crate::base::{Secret, Timestamp};
 use crate::wire::{Answer, Error, Fields, Kind, Operation};
 
 const CREATE_FIELDS: &[&str] = &[
-    "id", "policies", "meta", "no_parent", "no_default_policy", "renewable", "ttl", "lease", "explicit_max_ttl", "period",
-    "display_name", "num_uses", "type", "entity_alias",
+    "id",
+    "policies",
+    "meta",
+    "no_parent",
+    "no_default_policy",
+    "renewable",
+    "ttl",
+    "lease",
+    "explicit_max_ttl",
+    "period",
+    "display_name",
+    "num_uses",
+    "type",
+    "entity_alias",
 ];
 
 impl Core {
@@ -39,8 +51,7 @@ impl Core {
             (Write, "renew-self") => self.renew_token(&session.found, incoming.token.as_ref(), fields).await,
             (Write, "renew") => {
                 let token = named_token(fields)?;
-                let found =
-                    self.tokens.find(&token).await?.ok_or_else(|| Error::bad_request("token not found"))?;
+                let found = self.tokens.find(&token).await?.ok_or_else(|| Error::bad_request("token not found"))?;
                 self.renew_token(&found, Some(&token), fields).await
             }
             (Write, "renew-accessor") => self.renew_token(&self.by_accessor(fields).await?, None, fields).await,
@@ -101,7 +112,9 @@ impl Core {
             return Err(Error::bad_request("restricted use token cannot generate child tokens"));
         }
         if fields.string("type")?.as_deref() == Some("batch") {
-            return Err(Error::bad_request("batch tokens are not supported: leave `type` out or set it to \"service\""));
+            return Err(Error::bad_request(
+                "batch tokens are not supported: leave `type` out or set it to \"service\"",
+            ));
         }
         let sudo = session.access.is_root() || session.access.has_sudo("auth/token/create");
         let no_parent = fields.bool("no_parent")?.unwrap_or(false);

@@ -1,6 +1,6 @@
 //! What every reconciler shares: clients, time, events, counters, and the watched objects of all kinds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ pub struct Context {
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// UIDs of workloads whose end the engine has to be told.
     pub ended: mpsc::UnboundedSender<String>,
+    /// UIDs of DynamicDatabaseSecrets whose lease the engine may not have any more.
+    suspects: Mutex<HashSet<String>>,
     /// Publishes events.
     pub recorder: Recorder,
     /// Failures in a row, by the object's UID.
@@ -106,12 +108,23 @@ impl Context {
             secrets: kinds.secrets,
             namespaces: None,
             ended,
+            suspects: Mutex::default(),
             recorder: Recorder::new(kube.clone(), reporter),
             failures: Failures::default(),
             kube,
             clock,
             random,
         })
+    }
+
+    /// Notes that the engine may not have the lease of the object with that UID any more.
+    pub fn suspect(&self, uid: String) {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
+    }
+
+    /// Whether [`Context::suspect`] was called for the object since this was last asked.
+    pub fn take_suspect(&self, uid: &str) -> bool {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
     }
 
     /// Returns once everything that reconcilers look up was listed.

@@ -92,17 +92,10 @@ pub async fn run(
     let (namespace_store, namespace_writer) = reflector::store();
     let (ended, ends) = mpsc::unbounded_channel();
     let (listen, election) = (options.listen, options.election.clone());
-    let context = Arc::new(Context {
-        namespaces: namespaces.is_empty().then_some(namespace_store),
-        ..Context::new(
-            options,
-            kube.clone(),
-            clock.clone(),
-            random.clone(),
-            Kinds { connections, roles, secrets },
-            ended,
-        )?
-    });
+    let kinds = Kinds { connections, roles, secrets };
+    let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended)?;
+    context.namespaces = namespaces.is_empty().then_some(namespace_store);
+    let context = Arc::new(context);
     // A replica that only waits is as ready as it can be.
     let ready = Arc::new(AtomicBool::new(election.is_some()));
     let mut parts = Parts::new(context.clone(), shutdown.clone());

@@ -2,9 +2,10 @@
 //! engine, which drops their database users.
 //!
 //! Injected pods are watched, so their end is reported at once. What was missed, because operator or engine were down, is
-//! found by comparing the engine's list of workloads with the cluster.
+//! found by comparing the engine's list of workloads with the cluster. The same list shows whose leases somebody has ended at
+//! the engine; those objects get a new credential.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::api::names::INJECTED;
 use crate::base::telemetry;
 
 /// How often the engine's list is compared with the cluster.
-const COMPARISON: Duration = Duration::from_secs(300);
+const COMPARISON: Duration = Duration::from_secs(20);
 /// How soon after a failed comparison: the engine was down, and may have missed ends.
 const COMPARISON_RETRY: Duration = Duration::from_secs(10);
 /// The wait after a failed report.
@@ -156,11 +157,20 @@ struct Owner {
     namespace: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    leases: usize,
 }
 
 async fn compare(context: &Context, namespaces: &[String], running: &Running) {
     loop {
-        let wait = match lost(context, namespaces, running).await {
+        let found = match owners(context).await {
+            Ok(owners) => {
+                suspect(context, &owners);
+                lost(context, namespaces, running, owners).await
+            }
+            Err(error) => Err(error),
+        };
+        let wait = match found {
             Ok(uids) => {
                 for uid in uids {
                     let _ = context.ended.send(uid);
@@ -176,13 +186,40 @@ async fn compare(context: &Context, namespaces: &[String], running: &Running) {
     }
 }
 
-/// The UIDs of owners that the cluster does not have any more.
-async fn lost(context: &Context, namespaces: &[String], running: &Running) -> Result<Vec<String>, Error> {
+async fn owners(context: &Context) -> Result<Vec<Owner>, Error> {
     let what = "cannot list the engine's workloads";
     let answer = context.session.read("sys/lessor/workloads").await.map_err(Error::engine(what))?;
     let rows = answer.and_then(|envelope| envelope.data).map(|mut data| data["workloads"].take()).unwrap_or_default();
-    let owners: Vec<Owner> =
-        serde_json::from_value(rows).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))?;
+    serde_json::from_value(rows).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))
+}
+
+/// Wakes every DynamicDatabaseSecret that should own more leases than it does: it then asks for its own lease.
+fn suspect(context: &Context, owners: &[Owner]) {
+    let owned: HashMap<&str, usize> = owners.iter().map(|owner| (owner.uid.as_str(), owner.leases)).collect();
+    context.secrets.wake(|secret| {
+        let uid = secret.uid().unwrap_or_default();
+        let found = owned.get(uid.as_str()).copied().unwrap_or(0);
+        let missing = secret.metadata.deletion_timestamp.is_none() && found < expected(secret);
+        if missing {
+            context.suspect(uid);
+        }
+        missing
+    });
+}
+
+/// How many leases an object should own, as its status has it.
+fn expected(secret: &DynamicDatabaseSecret) -> usize {
+    let status = secret.status.as_ref();
+    status.map_or(0, |status| usize::from(status.lease.is_some()) + status.pending_revocations.len())
+}
+
+/// The UIDs of owners that the cluster does not have any more.
+async fn lost(
+    context: &Context,
+    namespaces: &[String],
+    running: &Running,
+    owners: Vec<Owner>,
+) -> Result<Vec<String>, Error> {
     let mut gone = Vec::new();
     for owner in owners {
         let watched = namespaces.is_empty() || namespaces.contains(&owner.namespace);
@@ -201,7 +238,7 @@ async fn lost(context: &Context, namespaces: &[String], running: &Running) -> Re
 
 /// Asks the cluster itself: a pod may have logged in without being injected, and a watch may lag.
 async fn exists(context: &Context, owner: &Owner) -> Result<bool, Error> {
-    let Owner { uid, namespace, name } = owner;
+    let Owner { uid, namespace, name, .. } = owner;
     if namespace.is_empty() || name.is_empty() {
         // Not a workload of this cluster's kinds; whoever recorded it ends it.
         return Ok(true);

@@ -106,9 +106,8 @@ async fn body_fields(operation: Operation, headers: &HeaderMap, body: Body) -> R
 
 /// Query or form pairs; repeated keys are joined with commas.
 fn pairs(text: &str) -> Map<String, Value> {
-    let decode = |part: &str| {
-        percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned()
-    };
+    let decode =
+        |part: &str| percent_encoding::percent_decode_str(&part.replace('+', " ")).decode_utf8_lossy().into_owned();
     let mut map: Map<String, Value> = Map::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

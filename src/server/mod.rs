@@ -12,10 +12,10 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::{Extension, Router};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Router};
 use http::{Request, StatusCode, header};
 
 use crate::base::Random;

@@ -71,7 +71,8 @@ impl Server {
 #[tokio::test]
 async fn status_endpoints_need_no_token() {
     let server = Server::start().await;
-    let codes = "activecode=299&drsecondarycode=299&performancestandbycode=299&sealedcode=299&standbycode=299&uninitcode=299";
+    let codes =
+        "activecode=299&drsecondarycode=299&performancestandbycode=299&sealedcode=299&standbycode=299&uninitcode=299";
     let health = server.ask("", "GET", &format!("sys/health?{codes}"), Value::Null).await;
     assert_eq!(health.status, 299, "the Agent's first request");
     for (key, value) in [("initialized", true), ("sealed", false), ("standby", false), ("performance_standby", false)] {
@@ -122,7 +123,8 @@ async fn errors_have_vaults_form() {
 #[tokio::test]
 async fn mounts_come_and_go_and_are_listed_twice() {
     let server = Server::start().await;
-    let cli = json!({ "type": "database", "config": { "options": null, "default_lease_ttl": "0s", "max_lease_ttl": "2h" } });
+    let cli =
+        json!({ "type": "database", "config": { "options": null, "default_lease_ttl": "0s", "max_lease_ttl": "2h" } });
     assert_eq!(server.root("POST", "sys/mounts/db", cli.clone()).await.status, 204);
     let taken = server.root("POST", "sys/mounts/db", cli).await;
     assert_eq!((taken.status, taken.error()), (400, "path is already in use at db/"));
@@ -186,7 +188,8 @@ async fn a_token_with_one_use_has_one() {
 #[tokio::test]
 async fn policies_decide() {
     let server = Server::start().await;
-    let text = "path \"sys/mounts\" { capabilities = [\"read\"] }\npath \"sys/policies/acl/*\" { capabilities = [\"list\"] }";
+    let text =
+        "path \"sys/mounts\" { capabilities = [\"read\"] }\npath \"sys/policies/acl/*\" { capabilities = [\"list\"] }";
     assert_eq!(server.root("PUT", "sys/policies/acl/p", json!({ "policy": text })).await.status, 204);
     let read = server.root("GET", "sys/policies/acl/p", Value::Null).await.body;
     assert_eq!(read["data"], json!({ "name": "p", "policy": text }), "hvac compares the whole object");
@@ -200,7 +203,9 @@ async fn policies_decide() {
     let paths = json!({ "paths": ["sys/mounts", "sys/auth"] });
     let own = server.ask(&token, "POST", "sys/capabilities-self", paths).await.body;
     assert_eq!((&own["sys/mounts"], &own["data"]["sys/auth"]), (&json!(["read"]), &json!(["deny"])));
-    let wrong = server.root("PUT", "sys/policies/acl/bad", json!({ "policy": "path \"x\" { capabilities = [\"fly\"] }" })).await;
+    let wrong = server
+        .root("PUT", "sys/policies/acl/bad", json!({ "policy": "path \"x\" { capabilities = [\"fly\"] }" }))
+        .await;
     assert_eq!((wrong.status, wrong.error()), (400, "failed to parse policy: path \"x\": invalid capability \"fly\""));
     assert_eq!(server.root("DELETE", "sys/policies/acl/p", Value::Null).await.status, 204);
     assert_eq!(server.ask(&token, "GET", "sys/mounts", Value::Null).await.status, 403, "a change counts at once");
@@ -219,7 +224,13 @@ async fn leases_that_do_not_exist_answer_as_clients_expect() {
         ("PUT", "sys/leases/revoke-prefix/database", json!({}), 204, ""),
         ("PUT", "sys/revoke-prefix/database", Value::Null, 204, ""),
         ("LIST", "sys/leases/lookup/database/creds/none", Value::Null, 404, ""),
-        ("PUT", "sys/lessor/workloads/end", json!({}), 400, "missing uids: name the workloads that have ended by their Kubernetes UIDs"),
+        (
+            "PUT",
+            "sys/lessor/workloads/end",
+            json!({}),
+            400,
+            "missing uids: name the workloads that have ended by their Kubernetes UIDs",
+        ),
     ];
     for (method, path, body, status, text) in cases {
         let answer = server.root(method, path, body).await;

@@ -163,8 +163,7 @@ impl Leases {
         }
         let mounted = self.mounts.get(&lease.mount).ok_or_else(not_found)?;
         let terms = mounted.plugin.terms(&lease.record).await.map_err(failed)?;
-        let wish =
-            Wish { increment, role_ttl: terms.default_ttl, role_max: terms.max_ttl, ..Wish::default() };
+        let wish = Wish { increment, role_ttl: terms.default_ttl, role_max: terms.max_ttl, ..Wish::default() };
         let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), lease.issued, now)
             .ok_or_else(|| Error::bad_request("past the max TTL, cannot renew"))?;
         let expires = ttl::expiry(now, granted.ttl);

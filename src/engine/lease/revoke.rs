@@ -50,7 +50,8 @@ impl Leases {
             self.wake_queues().await?;
             return Ok(());
         }
-        let results: Vec<_> = stream::iter(ids).map(|id| self.drop_marked(id)).buffer_unordered(PARALLEL).collect().await;
+        let results: Vec<_> =
+            stream::iter(ids).map(|id| self.drop_marked(id)).buffer_unordered(PARALLEL).collect().await;
         self.wake_queues().await?;
         results.into_iter().collect()
     }
@@ -114,7 +115,13 @@ impl Leases {
         }
     }
 
-    fn stage_mark(&self, txn: &mut Txn, mut lease: Lease, version: Version, now: Timestamp) -> Result<(), StorageError> {
+    fn stage_mark(
+        &self,
+        txn: &mut Txn,
+        mut lease: Lease,
+        version: Version,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         if lease.revoking.is_some() {
             return Ok(());
         }

@@ -94,7 +94,9 @@ impl Core {
                 self.methods.add(mount::new_entry(path, true, fields, &*self.random)?).await?;
                 Ok(Reply::Empty(204))
             }
-            Operation::Delete if name == "token/" => Err(Error::bad_request("token credential backend cannot be disabled")),
+            Operation::Delete if name == "token/" => {
+                Err(Error::bad_request("token credential backend cannot be disabled"))
+            }
             Operation::Delete => self.disable(&name).await,
             _ => Err(Error::unsupported_operation()),
         }
@@ -166,8 +168,13 @@ impl Core {
             Error::new(Kind::Denied, format!("{text} {:?}", format!("{}/", path.trim_end_matches('/'))))
         };
         let found = match path.strip_prefix("auth/") {
-            Some(rest) => self.methods.route(rest).map(|(mounted, _)| (format!("auth/{}", mounted.entry.path), mounted.entry.describe(true))),
-            None => self.mounts.route(path).map(|(mounted, _)| (mounted.entry.path.clone(), mounted.entry.describe(false))),
+            Some(rest) => self
+                .methods
+                .route(rest)
+                .map(|(mounted, _)| (format!("auth/{}", mounted.entry.path), mounted.entry.describe(true))),
+            None => {
+                self.mounts.route(path).map(|(mounted, _)| (mounted.entry.path.clone(), mounted.entry.describe(false)))
+            }
         };
         let (mount, mut data) = found.ok_or_else(refused)?;
         if !session.access.reaches(&mount) {

@@ -42,8 +42,7 @@ impl Core {
         match operation {
             Operation::Write if !name.is_empty() => {
                 let text = fields.string("policy")?.or(fields.string("rules")?).filter(|text| !text.is_empty());
-                let text =
-                    text.ok_or_else(|| Error::bad_request("'policy' parameter not supplied or empty"))?;
+                let text = text.ok_or_else(|| Error::bad_request("'policy' parameter not supplied or empty"))?;
                 self.policies.put(name, &text).await?;
                 Ok(Reply::Empty(204))
             }

@@ -152,8 +152,11 @@ impl<'a> Pass<'a> {
         let asked_for = lease.role == self.tenant.role
             && lease.service_account == self.tenant.service_account
             && lease.requested_ttl == self.requested_ttl;
+        let suspect = self.context.take_suspect(&self.tenant.uid);
         let times = lease.times(self.status.lease.as_ref(), self.max_ttl);
         let step = match &times {
+            // Renewing it tells whether the engine still has it.
+            Some(_) if suspect => Step::Renew,
             Some(times) => plan::next_step(self.now(), times, self.renewal_percent(), self.lead),
             None => Step::Renew,
         };

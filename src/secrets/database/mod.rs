@@ -34,8 +34,7 @@ struct Database {
 
 impl Database {
     fn new(setup: Setup) -> Self {
-        let connections =
-            Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
+        let connections = Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
         Self { connections: Arc::new(connections), roles: Roles::new(setup.view.sub("role")), setup }
     }
 

@@ -32,7 +32,9 @@ pub struct TlsFiles {
 pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<Vec<ListenerConfig>, Error> {
     let blocks = root.blocks("listener", 1)?;
     if blocks.is_empty() {
-        return Err(root.error("a \"listener\" block is missing: add listener \"tcp\" { address = \"127.0.0.1:8200\" … }"));
+        return Err(
+            root.error("a \"listener\" block is missing: add listener \"tcp\" { address = \"127.0.0.1:8200\" … }")
+        );
     }
     blocks.iter().map(|block| one(block, warnings)).collect()
 }

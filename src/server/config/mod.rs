@@ -17,8 +17,20 @@ use crate::engine::ttl::Limits;
 
 /// Keys of the top level; what is accepted for the sake of existing files but means nothing here is among them.
 const KNOWN: &[&str] = &[
-    "storage", "listener", "seal", "bootstrap", "default_lease_ttl", "max_lease_ttl", "cluster_name", "api_addr",
-    "cluster_addr", "disable_mlock", "ui", "log_level", "log_format", "telemetry",
+    "storage",
+    "listener",
+    "seal",
+    "bootstrap",
+    "default_lease_ttl",
+    "max_lease_ttl",
+    "cluster_name",
+    "api_addr",
+    "cluster_addr",
+    "disable_mlock",
+    "ui",
+    "log_level",
+    "log_format",
+    "telemetry",
 ];
 
 /// A configuration that was read and checked as a whole.
@@ -69,8 +81,7 @@ impl Config {
     /// # Errors
     /// Names file, line and key.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -192,12 +203,8 @@ mod tests {
         .unwrap();
         let text = str::to_owned;
         let kubernetes = Kubernetes { path: text("kubernetes"), host: text("https://k") };
-        let operator = Operator {
-            role: text("op"),
-            service_account: text("sa"),
-            namespace: text("ns"),
-            audience: text("lessor"),
-        };
+        let operator =
+            Operator { role: text("op"), service_account: text("sa"), namespace: text("ns"), audience: text("lessor") };
         let plan = Plan { kubernetes: Some(kubernetes), database: Some(text("database")), operator: Some(operator) };
         assert_eq!(config.bootstrap, plan);
     }

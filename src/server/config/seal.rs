@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn a_key_comes_raw_in_hex_or_in_base64() {
         let hex = "41".repeat(32);
-        for text in ["A".repeat(32), hex, format!("{}\n", base64::engine::general_purpose::STANDARD.encode([0x41; 32]))] {
+        for text in ["A".repeat(32), hex, format!("{}\n", base64::engine::general_purpose::STANDARD.encode([0x41; 32]))]
+        {
             assert_eq!(*decode(text.as_bytes()).unwrap(), [0x41; 32], "{text}");
         }
         assert!(decode(b"short").is_none());
