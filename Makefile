@@ -16,8 +16,11 @@ export CONTEXT
 OUT := $(CARGO_TARGET_DIR)/$(TARGET)
 STEP := e2e/step
 DEMO := LESSOR_BINARY=$(OUT)/release/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent
-# The tests have a cluster of their own, so that they leave a running demo alone.
-TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent
+# The tests have a cluster of their own, so that they leave a running demo alone; all logs are at their most talkative,
+# because the tests look for secrets in them.
+TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent \
+  LESSOR_LOG_LEVEL=debug
+AGENT := cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
 
 help: ## list these targets
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,7 +28,7 @@ help: ## list these targets
 
 build: ## the two programs as they are released, linked statically
 	@$(STEP) 'building lessor (release)' cargo build --locked --release --package lessor --bin lessor
-	@$(STEP) 'building lessor-agent' cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
+	@$(STEP) 'building lessor-agent' $(AGENT)
 	@ls -lh $(OUT)/release/lessor $(OUT)/agent/lessor-agent | awk '{ print "  " $$NF ", " $$5 "B" }'
 
 demo: build ## show the main job on a real cluster, from nothing; leaves the cluster running
@@ -38,23 +41,23 @@ demo-down: ## remove what `make demo` made
 test: unit e2e ## all tests: unit, API, drivers, end to end on a real cluster
 
 unit: programs ## the tests that need nothing but cargo
-	@$(STEP) 'unit tests' cargo test --locked --workspace --exclude lessor-e2e --no-fail-fast
+	@$(STEP) 'unit tests' cargo test --locked --workspace --lib --bins
 
 e2e: programs ## the tests with real servers and a real cluster
-	@$(STEP) 'building lessor-agent' cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
+	@$(STEP) 'building lessor-agent' $(AGENT)
 	@$(STEP) 'a Python client of Vault (hvac)' e2e/compat/prepare
 	@$(TEST) e2e/prepare-cluster
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
-	@$(TEST) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster $(STEP) 'end-to-end tests' cargo test --locked --workspace --test main -- $(TESTS)
+	@export LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare); $(TEST) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster $(STEP) 'end-to-end tests' cargo test --locked --workspace --test main -- $(TESTS)
 	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'taking the cluster down' e2e/cluster/down
 
-# Programs and tests in one go: a build without the tests would build most dependencies a second time, since
-# dev-dependencies switch features on.
+# Programs and tests in one go, and always of the whole workspace: cargo builds most dependencies a second time for another
+# selection, because the packages switch different features of them on.
 programs:
 	@$(STEP) 'building the programs and the tests' cargo build --locked --workspace --all-targets
 
 bench: build ## issue credentials beside pgbench; writes bench/RESULTS.md
-	@$(STEP) 'building the load generator' cargo build --locked --release --workspace --bin bench
+	@$(STEP) 'building the load generator' cargo build --locked --release --package lessor-e2e --bin bench
 	@$(DEMO) bench/run $(OUT)/release/bench
 
 crds: programs ## write the generated CustomResourceDefinitions

@@ -129,7 +129,7 @@ fn refusal(tenant: &Tenant, error: client::Error) -> Error {
         Some(400) => Error::waiting(
             "RoleNotUsable",
             format!(
-                "DatabaseRole {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
+                "spec.roleRef: DatabaseRole {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
                  in its spec.allow ({error})"
             ),
         ),
