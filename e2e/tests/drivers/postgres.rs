@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::recipe::{Recipe, Session};
-use super::suite::{User, create, delete, in_an_hour, open, open_with};
+use super::suite::{User, create, create_all, delete, delete_all, in_an_hour, open, open_with};
 
 /// The administrator's: every character that has a meaning in a URL, in SQL or in a `key=value` string.
 const ADMIN_PASSWORD: &str = "p@:/?#[]%25&=+ \"\\$ä";
@@ -115,7 +115,7 @@ fn as_superuser(recipe: &OwnPostgres) -> Arc<dyn Driver> {
     let mut fields = recipe.fields();
     fields["username"] = json!("postgres");
     fields["password"] = json!(recipe.0.password().expose());
-    fields["max_open_connections"] = json!(32);
+    fields["max_open_connections"] = json!(16);
     open_with::<OwnPostgres>(&fields)
 }
 
@@ -198,17 +198,9 @@ async fn conflicting_grants_on_one_table_all_succeed() {
     let driver = as_superuser(&recipe);
     let statements =
         ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'; GRANT SELECT ON notes TO \"{{name}}\";".to_owned()];
-    let users: Vec<_> = (0..100).map(|number| User::new(&format!("v-grant-{number}"))).collect();
-    let creating = users.iter().map(|user| {
-        let (username, password, statements) = (&*user.name, &user.password, &statements[..]);
-        driver.create(NewUser { username, password, expires: in_an_hour(), statements })
-    });
-    for created in futures_util::future::join_all(creating).await {
-        created.unwrap();
-    }
-    for deleted in futures_util::future::join_all(users.iter().map(|user| delete(&*driver, &user.name))).await {
-        deleted.unwrap();
-    }
+    let names: Vec<_> = (0..100).map(|number| format!("v-grant-{number}")).collect();
+    create_all(&driver, &names, &statements).await;
+    delete_all(&driver, &names).await;
     assert_eq!(recipe.users("v-grant-").await, 0);
 }
 

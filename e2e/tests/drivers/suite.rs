@@ -8,6 +8,7 @@ use lessor::base::{Clock as _, Secret, Timestamp, clock::SystemClock, clock::add
 use lessor::drivers::{self, Change, Driver, DropUser, Kind, NewUser, Settings};
 use lessor_e2e::eventually::eventually;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use super::recipe::Recipe;
 
@@ -101,28 +102,33 @@ pub async fn many_at_once<R: Recipe>() {
     let recipe = R::start().await;
     let driver = open(&recipe);
     let names: Vec<_> = (0..USERS).map(|number| format!("v-many-{number}")).collect();
-    let mut calls = tokio::task::JoinSet::new();
-    for name in names.clone() {
-        let (driver, statements) = (driver.clone(), recipe.creation());
+    create_all(&driver, &names, &recipe.creation()).await;
+    assert_eq!(recipe.users("v-many-").await, USERS);
+    delete_all(&driver, &names).await;
+    assert_eq!(recipe.users("v-many-").await, 0);
+}
+
+/// Creates all at once, each in a task of its own as requests are.
+pub async fn create_all(driver: &Arc<dyn Driver>, names: &[String], statements: &[String]) {
+    let mut calls = JoinSet::new();
+    for name in names {
+        let (driver, statements, user) = (driver.clone(), statements.to_vec(), User::new(name));
         calls.spawn(async move {
-            let User { name, password } = User::new(&name);
-            let new = NewUser { username: &name, password: &password, expires: in_an_hour(), statements: &statements };
-            driver.create(new).await
+            let (username, password) = (&*user.name, &user.password);
+            driver.create(NewUser { username, password, expires: in_an_hour(), statements: &statements }).await
         });
     }
-    for created in calls.join_all().await {
-        created.unwrap();
-    }
-    assert_eq!(recipe.users("v-many-").await, USERS);
-    let mut calls = tokio::task::JoinSet::new();
-    for name in names {
+    calls.join_all().await.into_iter().for_each(Result::unwrap);
+}
+
+/// Ends all at once.
+pub async fn delete_all(driver: &Arc<dyn Driver>, names: &[String]) {
+    let mut calls = JoinSet::new();
+    for name in names.to_vec() {
         let driver = driver.clone();
         calls.spawn(async move { delete(&*driver, &name).await });
     }
-    for deleted in calls.join_all().await {
-        deleted.unwrap();
-    }
-    assert_eq!(recipe.users("v-many-").await, 0);
+    calls.join_all().await.into_iter().for_each(Result::unwrap);
 }
 
 /// A crash under load: every call ends in bounded time with an error that says "again", and the driver recovers by itself.

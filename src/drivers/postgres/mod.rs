@@ -7,9 +7,11 @@ mod pool;
 mod scram;
 mod url;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use self::config::{Config, Passwords};
 use self::failure::Step;
@@ -35,21 +37,32 @@ struct Postgres {
     pool: Pool,
     passwords: Passwords,
     random: Arc<dyn Random>,
+    /// Turns at hashing: one for each processor, so that a crowd of requests leaves some for everything else.
+    hashing: Semaphore,
 }
 
 impl Postgres {
     fn new(settings: Settings) -> Result<Self, Error> {
         let config = Config::read(&settings.fields)?;
         let pool = Pool::new(config.connector, config.limits);
-        Ok(Self { pool, passwords: config.passwords, random: settings.random })
+        let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let hashing = Semaphore::new(processors);
+        Ok(Self { pool, passwords: config.passwords, random: settings.random, hashing })
     }
 
     /// The password as it goes into a statement: a SCRAM verifier, so that no log of the server holds the password.
-    fn stated(&self, password: &Secret) -> Secret {
-        match self.passwords {
-            Passwords::Scram => scram::verifier(password, &*self.random),
-            Passwords::Clear => password.clone(),
+    async fn stated(&self, password: &Secret) -> Result<Secret, Error> {
+        if self.passwords == Passwords::Clear {
+            return Ok(password.clone());
         }
+        let stopping = |cause: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Kind::Connect, "the engine is stopping").caused_by(cause)
+        };
+        let _turn = self.hashing.acquire().await.map_err(|error| stopping(error.into()))?;
+        let (password, random) = (password.clone(), self.random.clone());
+        // A millisecond or more of pure computing: too long for a thread that serves others.
+        let hashed = tokio::task::spawn_blocking(move || scram::verifier(&password, &*random));
+        hashed.await.map_err(|error| stopping(error.into()))
     }
 
     /// Fills the statements in and runs them as one transaction.
@@ -61,10 +74,14 @@ impl Postgres {
         statements: &[String],
     ) -> Result<(), Error> {
         sql::check_value("username", username)?;
-        if let Some(password) = password {
-            sql::check_value("password", password.expose())?;
-        }
-        let (stated, expiration) = (password.map(|password| self.stated(password)), expires.map(timestamp));
+        let stated = match password {
+            None => None,
+            Some(password) => {
+                sql::check_value("password", password.expose())?;
+                Some(self.stated(password).await?)
+            }
+        };
+        let expiration = expires.map(timestamp);
         let mut values = vec![("name", username), ("username", username)];
         values.extend(stated.as_ref().map(|stated| ("password", stated.expose())));
         values.extend(expiration.as_deref().map(|expiration| ("expiration", expiration)));
