@@ -1,5 +1,6 @@
 //! A PostgreSQL of a test's own, as a child process that can be stopped, killed and started again.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,8 +34,30 @@ impl PostgresServer {
     /// # Panics
     /// When PostgreSQL is not installed or does not start; the message has its log.
     pub async fn start(settings: &[&str]) -> Self {
+        let mut server = Self::make(settings);
+        server.start_again().await;
+        server
+    }
+
+    /// As [`PostgresServer::start`], with TLS by that certificate and key, both PEM.
+    ///
+    /// # Panics
+    /// As [`PostgresServer::start`].
+    pub async fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let mut server = Self::make(&["ssl=on"]);
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = server.data().join(name);
+            std::fs::write(&path, text).expect("a file for the server");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its permissions");
+            give_away(&path);
+        }
+        server.start_again().await;
+        server
+    }
+
+    fn make(settings: &[&str]) -> Self {
         use lessor::base::Random as _;
-        let mut server = Self {
+        let server = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
             programs: programs(),
             port: free_port(),
@@ -43,7 +66,6 @@ impl PostgresServer {
             child: None,
         };
         server.make_data();
-        server.start_again().await;
         server
     }
 

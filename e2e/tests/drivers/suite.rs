@@ -124,8 +124,8 @@ pub async fn create_all(driver: &Arc<dyn Driver>, names: &[String], statements: 
 /// Ends all at once.
 pub async fn delete_all(driver: &Arc<dyn Driver>, names: &[String]) {
     let mut calls = JoinSet::new();
-    for name in names.to_vec() {
-        let driver = driver.clone();
+    for name in names {
+        let (driver, name) = (driver.clone(), name.clone());
         calls.spawn(async move { delete(&*driver, &name).await });
     }
     calls.join_all().await.into_iter().for_each(Result::unwrap);
