@@ -3,6 +3,7 @@
 pub mod boolean;
 pub mod clock;
 pub mod duration;
+pub mod gate;
 pub mod glob;
 pub mod hcl;
 pub mod http;
@@ -14,5 +15,6 @@ pub mod template;
 pub mod tls;
 
 pub use clock::{Clock, Timestamp};
+pub use gate::Gate;
 pub use random::Random;
 pub use secret::Secret;

@@ -17,6 +17,8 @@ pub enum Kind {
     Conflict,
     /// The server took the statement and refused it.
     Statement,
+    /// The user that was to be changed is not there.
+    Absent,
 }
 
 /// An error of a driver. Outside the drivers its texts hold no secret: the guard has seen to it.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Change, Driver, DropUser, Error, Kind, NewUser, Settings, Spec, sql};
-use crate::base::{Random, Secret};
+use super::{Change, Driver, DropUser, Error, FoundUser, Kind, NewUser, Settings, Spec, sql};
+use crate::base::{Gate, Random, Secret};
 
 /// How long one call may take, waiting for a free connection included. Below the 60 s after which Vault's clients give up.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -40,9 +40,9 @@ impl Guard {
     }
 
     /// Runs `attempt` until it succeeds, fails for good, or the deadline passes.
-    async fn run<F>(&self, what: &str, password: Option<&Secret>, attempt: impl Fn() -> F + Send) -> Result<(), Error>
+    async fn run<F, T>(&self, what: &str, password: Option<&Secret>, attempt: impl Fn() -> F + Send) -> Result<T, Error>
     where
-        F: Future<Output = Result<(), Error>> + Send,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let work = async {
             let mut tries = 0;
@@ -74,16 +74,25 @@ impl Driver for Guard {
         self.run("answer", None, || self.inner.verify()).await
     }
 
-    async fn create(&self, user: NewUser<'_>) -> Result<(), Error> {
-        self.run("create the user", Some(user.password), || self.inner.create(user)).await
+    async fn create(&self, user: NewUser<'_>, recorded: &Gate) -> Result<(), Error> {
+        self.run("create the user", user.credential.secret(), || self.inner.create(user, recorded)).await
     }
 
-    async fn update(&self, change: Change<'_>) -> Result<(), Error> {
-        self.run("change the user", change.password, || self.inner.update(change)).await
+    async fn update(&self, change: Change<'_>, recorded: &Gate) -> Result<(), Error> {
+        let secret = change.credential.and_then(|credential| credential.secret());
+        self.run("change the user", secret, || self.inner.update(change, recorded)).await
     }
 
     async fn delete(&self, user: DropUser<'_>) -> Result<(), Error> {
         self.run("drop the user", None, || self.inner.delete(user)).await
+    }
+
+    async fn users(&self, mark: &str) -> Result<Vec<FoundUser>, Error> {
+        self.run("list its users", None, || self.inner.users(mark)).await
+    }
+
+    async fn prepare(&self, password: &Secret) -> Result<Option<Secret>, Error> {
+        self.inner.prepare(password).await
     }
 
     async fn close(&self) {
@@ -110,11 +119,15 @@ mod tests {
             Err(Error::new(Kind::Refused, "password admin-pw of admin is wrong"))
         }
 
-        async fn create(&self, _: NewUser<'_>) -> Result<(), Error> {
+        async fn create(&self, _: NewUser<'_>, _: &Gate) -> Result<(), Error> {
             Ok(())
         }
 
-        async fn update(&self, _: Change<'_>) -> Result<(), Error> {
+        async fn users(&self, _: &str) -> Result<Vec<FoundUser>, Error> {
+            Ok(Vec::new())
+        }
+
+        async fn update(&self, _: Change<'_>, _: &Gate) -> Result<(), Error> {
             Ok(())
         }
 
@@ -141,7 +154,7 @@ mod tests {
         }
     }
 
-    const USER: DropUser<'_> = DropUser { username: "u", statements: &[] };
+    const USER: DropUser<'_> = DropUser { username: "u", statements: &[], end_sessions: true };
 
     #[tokio::test(start_paused = true)]
     async fn conflicts_are_retried_but_not_for_ever() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::base::{Random, Secret, Timestamp};
+use crate::base::{Gate, Random, Secret, Timestamp};
 use crate::wire::Fields;
 
 pub mod error;
@@ -40,17 +40,22 @@ pub trait Driver: Send + Sync {
     /// [`Kind::Connect`] when the server cannot be reached, [`Kind::Refused`] when it does not let us in.
     async fn verify(&self) -> Result<(), Error>;
 
-    /// Creates a user that can log in. All or nothing where the database has transactions.
+    /// Creates a user. All or nothing where the database has transactions; otherwise a failure runs the rollback statements.
+    ///
+    /// Work may begin at once, but the user becomes visible only after `recorded` has let it through: then its lease is
+    /// durable. A gate that will never open means that nothing may be left behind.
     ///
     /// # Errors
     /// After any error the caller must call [`Driver::delete`]: the outcome may be unknown.
-    async fn create(&self, user: NewUser<'_>) -> Result<(), Error>;
+    async fn create(&self, user: NewUser<'_>, recorded: &Gate) -> Result<(), Error>;
 
-    /// Changes a user's password, its expiry or both.
+    /// Changes a user's credential, its expiry, its right to log in, or several of these at once, after `recorded` has let
+    /// that through ([`Gate::opened`] where nothing has to be recorded first).
     ///
     /// # Errors
-    /// The user may or may not have changed when the error is [`Error::retryable`]; otherwise it has not.
-    async fn update(&self, change: Change<'_>) -> Result<(), Error>;
+    /// [`Kind::Absent`] when there is no such user. The user may or may not have changed when the error is
+    /// [`Error::retryable`]; otherwise it has not.
+    async fn update(&self, change: Change<'_>, recorded: &Gate) -> Result<(), Error>;
 
     /// Ends a user: no login, no session, no user. Idempotent: an absent user is success.
     ///
@@ -60,8 +65,57 @@ pub trait Driver: Send + Sync {
     /// The user may still exist; call again later.
     async fn delete(&self, user: DropUser<'_>) -> Result<(), Error>;
 
+    /// Every user of the database, and whether it carries `mark`.
+    ///
+    /// # Errors
+    /// What the server says; [`Kind::Config`] when the database cannot list its users.
+    async fn users(&self, mark: &str) -> Result<Vec<FoundUser>, Error>;
+
+    /// What the database keeps instead of a password, computed ahead for [`Credential::Password`]; `None` when it keeps the
+    /// password itself or computes that on its own.
+    ///
+    /// # Errors
+    /// Only when the engine is stopping.
+    async fn prepare(&self, _password: &Secret) -> Result<Option<Secret>, Error> {
+        Ok(None)
+    }
+
     /// Closes idle connections and, as they end, busy ones.
     async fn close(&self);
+}
+
+/// With what a user logs in.
+#[derive(Debug, Clone, Copy)]
+pub enum Credential<'a> {
+    /// A password; a driver that can sends the database something less.
+    Password {
+        /// In clear.
+        password: &'a Secret,
+        /// What [`Driver::prepare`] gave for it.
+        prepared: Option<&'a Secret>,
+    },
+    /// A public key, PEM.
+    PublicKey(&'a str),
+    /// A certificate with this subject; the database knows its authority.
+    Certificate {
+        /// The distinguished name; its common name is the user's.
+        subject: &'a str,
+    },
+}
+
+impl<'a> Credential<'a> {
+    /// A password of which nothing was computed ahead.
+    pub fn password(password: &'a Secret) -> Self {
+        Self::Password { password, prepared: None }
+    }
+
+    /// What must not be seen in errors.
+    fn secret(&self) -> Option<&'a Secret> {
+        match self {
+            Self::Password { password, .. } => Some(password),
+            Self::PublicKey(_) | Self::Certificate { .. } => None,
+        }
+    }
 }
 
 /// What [`Driver::create`] is told.
@@ -69,12 +123,18 @@ pub trait Driver: Send + Sync {
 pub struct NewUser<'a> {
     /// Made from the username template.
     pub username: &'a str,
-    /// The password in clear; a driver that can sends the database something less.
-    pub password: &'a Secret,
+    /// With what it logs in.
+    pub credential: Credential<'a>,
     /// The database's own expiry, where it has one.
     pub expires: Timestamp,
     /// Statement blocks of the role (see [`sql::statements`]).
     pub statements: &'a [String],
+    /// Statement blocks for a database without transactions when creating fails half-way.
+    pub rollback: &'a [String],
+    /// Kept with the user where the database can do that, so that [`Driver::users`] tells ours from others'. Empty: none.
+    pub mark: &'a str,
+    /// `false` for a user that is made ahead and may not log in yet.
+    pub login: bool,
 }
 
 /// What [`Driver::update`] is told.
@@ -82,11 +142,13 @@ pub struct NewUser<'a> {
 pub struct Change<'a> {
     /// Whose.
     pub username: &'a str,
-    /// The new password, if it changes.
-    pub password: Option<&'a Secret>,
+    /// The new credential, if it changes.
+    pub credential: Option<Credential<'a>>,
     /// The new expiry, if it changes.
     pub expires: Option<Timestamp>,
-    /// Statement blocks instead of the driver's own; empty for those.
+    /// Whether the user may log in, if that changes.
+    pub login: Option<bool>,
+    /// Statement blocks instead of the driver's own for credential and expiry; empty for those.
     pub statements: &'a [String],
 }
 
@@ -97,6 +159,17 @@ pub struct DropUser<'a> {
     pub username: &'a str,
     /// Statement blocks instead of the driver's own; empty for those.
     pub statements: &'a [String],
+    /// Whether the user's sessions are ended too.
+    pub end_sessions: bool,
+}
+
+/// A user as [`Driver::users`] finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundUser {
+    /// Its name.
+    pub username: String,
+    /// Whether it carries the mark; without it the name only looks like one of ours.
+    pub marked: bool,
 }
 
 /// What a driver is opened with.
@@ -121,8 +194,53 @@ pub struct Spec {
     pub capabilities: Capabilities,
     /// Fields of the configuration that must never be read back.
     pub secret_fields: &'static [&'static str],
+    /// The statements of a ready-made role; `None` for a preset that the driver does not have.
+    pub preset: fn(&Preset) -> Result<Option<PresetStatements>, Error>,
+    /// What to say about statement blocks that work but will be regretted.
+    pub lint: fn(&[String]) -> Vec<String>,
+    /// The fields of one connection for each server that the given fields name; a login is tried on each.
+    pub endpoints: fn(&Fields) -> Result<Vec<Fields>, Error>,
     /// Makes the driver without touching the network.
     pub connect: fn(Settings) -> Result<Arc<dyn Driver>, Error>,
+}
+
+/// A ready-made role that is asked for by name.
+#[derive(Debug, Clone)]
+pub struct Preset {
+    /// `readonly`, `readwrite` or `owner-of-schema`.
+    pub name: String,
+    /// Where it applies.
+    pub schema: String,
+}
+
+/// What a [`Preset`] stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetStatements {
+    /// Creation statement blocks.
+    pub creation: Vec<String>,
+    /// Revocation statement blocks; empty for the driver's own.
+    pub revocation: Vec<String>,
+}
+
+/// For drivers without presets.
+///
+/// # Errors
+/// None.
+pub fn no_presets(_: &Preset) -> Result<Option<PresetStatements>, Error> {
+    Ok(None)
+}
+
+/// For drivers that have nothing to say about statements.
+pub fn no_lint(_: &[String]) -> Vec<String> {
+    Vec::new()
+}
+
+/// For drivers whose fields name one server.
+///
+/// # Errors
+/// None.
+pub fn one_endpoint(fields: &Fields) -> Result<Vec<Fields>, Error> {
+    Ok(vec![fields.clone()])
 }
 
 /// Vault's default user name of a database: `prefix display sep role sep random sep unix-time`, parts cut to their lengths.
@@ -151,6 +269,10 @@ pub struct Capabilities {
     pub expires_users: bool,
     /// Sessions of a deleted user are ended.
     pub ends_sessions: bool,
+    /// Users can be listed and carry a mark.
+    pub marks_users: bool,
+    /// A user can be made without the right to log in, and get it by one cheap statement: warm spares are possible.
+    pub disables_logins: bool,
 }
 
 /// The driver that `plugin_name` means.

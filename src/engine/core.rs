@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::lease::book::{Book, Slot};
+use super::lease::issue::Issued;
 use super::lease::{Leases, Parts};
 use super::policies::{Access, Policies};
 use super::request::{Incoming, Reply};
@@ -14,6 +16,9 @@ use crate::base::{Clock, Random};
 use crate::secrets::{self, SecretsEngine};
 use crate::storage::{Backend, View};
 use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
+
+/// How often a request is answered anew because the role or connection was changed under it.
+const OFFERS: u32 = 4;
 
 /// What of the configuration the core uses.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +40,7 @@ pub struct Core {
     pub(super) random: Arc<dyn Random>,
     pub(super) clock: Arc<dyn Clock>,
     store: Arc<dyn Backend>,
+    shutdown: Shutdown,
 }
 
 /// A caller whose token was found.
@@ -56,7 +62,8 @@ impl Core {
         shutdown: Shutdown,
     ) -> Result<Arc<Self>, Error> {
         let view = View::new(store.clone(), "sys/");
-        let open = open_secrets(store.clone(), clock.clone(), random.clone());
+        let slot = Slot::default();
+        let open = open_secrets(store.clone(), clock.clone(), random.clone(), slot.clone());
         let mounts = Arc::new(mount::Table::load(view.sub("core"), "mounts", open).await?);
         let open = open_method(store.clone(), clock.clone(), random.clone());
         let methods = mount::Table::load(view.sub("core"), "auth", open).await?;
@@ -72,9 +79,20 @@ impl Core {
             clock: clock.clone(),
             random: random.clone(),
         });
-        tokio::spawn(leases.clone().run(undelivered, shutdown));
+        // Nobody else has set it: this slot is of this call.
+        let _ = slot.set(Arc::downgrade(&leases));
+        tokio::spawn(leases.clone().run(undelivered, shutdown.clone()));
         let policies = Policies::load(view.sub("policy")).await?;
-        Ok(Arc::new(Self { mounts, methods, tokens, policies, leases, settings, random, clock, store }))
+        let core = Self { mounts, methods, tokens, policies, leases, settings, random, clock, store, shutdown };
+        for mounted in core.mounts.all() {
+            core.set_going(&mounted);
+        }
+        Ok(Arc::new(core))
+    }
+
+    /// Starts what a secrets engine does on its own.
+    pub(super) fn set_going(&self, mounted: &mount::Mounted<dyn SecretsEngine>) {
+        tokio::spawn(mounted.plugin.clone().run(self.shutdown.clone()));
     }
 
     /// The store, for what must be read without a token (bootstrap).
@@ -243,16 +261,19 @@ impl Core {
         }
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
-        let offer = match mounted.plugin.handle(request).await? {
-            secrets::Outcome::Answer(answer) => return Ok(Reply::answer(answer)),
-            secrets::Outcome::Lease(offer) => offer,
+        let mut tries = 0;
+        let issued = loop {
+            let offer = match mounted.plugin.handle(request.clone()).await? {
+                secrets::Outcome::Answer(answer) => return Ok(Reply::answer(answer)),
+                secrets::Outcome::Lease(offer) => offer,
+            };
+            tries += 1;
+            match self.issue(mounted.clone(), incoming, offer, session).await {
+                // What the offer was made from has changed meanwhile: the next one is made from what is now.
+                Err(error) if error.kind() == crate::wire::Kind::Unavailable && tries < OFFERS => {}
+                done => break done?,
+            }
         };
-        let (leases, path, hash) = (self.leases.clone(), incoming.path.clone(), session.found.hash.clone());
-        // A task of its own: a caller who leaves half-way must not cut issuing in two. The answer that nobody takes is
-        // dropped, and its lease with it.
-        let issued = tokio::spawn(async move { leases.issue(mounted, &path, offer, &hash).await })
-            .await
-            .map_err(|error| Error::internal("issuing was interrupted").caused_by(error))??;
         let envelope = Envelope {
             lease_id: issued.id,
             renewable: issued.renewable,
@@ -262,6 +283,21 @@ impl Core {
             ..Envelope::default()
         };
         Ok(Reply::Envelope { envelope: Box::new(envelope), duplicate: false, delivery: Some(issued.delivery) })
+    }
+
+    /// Issues in a task of its own: a caller who leaves half-way must not cut issuing in two. The answer that nobody takes is
+    /// dropped, and its lease with it.
+    async fn issue(
+        &self,
+        mounted: Arc<mount::Mounted<dyn SecretsEngine>>,
+        incoming: &Incoming,
+        offer: secrets::Offer,
+        session: &Session,
+    ) -> Result<Issued, Error> {
+        let (leases, path, hash) = (self.leases.clone(), incoming.path.clone(), session.found.hash.clone());
+        tokio::spawn(async move { leases.issue(mounted, &path, offer, &hash).await })
+            .await
+            .map_err(|error| Error::internal("issuing was interrupted").caused_by(error))?
     }
 }
 
@@ -281,11 +317,14 @@ fn open_secrets(
     store: Arc<dyn Backend>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    slot: Slot,
 ) -> mount::Open<dyn SecretsEngine> {
     Box::new(move |entry| {
         let spec = secrets::TABLE.iter().find(|spec| spec.kind == entry.kind)?;
         let view = View::new(store.clone(), format!("mount/{}/", entry.uuid));
-        Some((spec.open)(secrets::Setup { view, clock: clock.clone(), random: random.clone() }))
+        let leases = Book::new(slot.clone(), entry);
+        let uuid = entry.uuid.clone();
+        Some((spec.open)(secrets::Setup { view, uuid, clock: clock.clone(), random: random.clone(), leases }))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Secrets engines: the trait that every mount's type implements, and the table of types.
 //!
 //! An engine makes, prolongs and drops credentials; it never stores a lease. It describes a credential that it is ready to
-//! make ([`Offer`]), `engine/lease.rs` records the lease durably, and only then is [`Make::make`] called.
+//! make ([`Offer`]); `engine/lease/` records the lease durably, and only then does [`Make::make`] take effect.
 //! A new type is one file (or folder) exporting `SPEC` and one line in [`TABLE`].
 
 use std::sync::Arc;
@@ -9,8 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::base::{Clock, Random, Timestamp};
-use crate::storage::View;
+use crate::base::shutdown::Shutdown;
+use crate::base::{Clock, Gate, Random, Timestamp};
+use crate::storage::{Version, View};
 use crate::wire::{Answer, Error, Request};
 
 pub mod database;
@@ -32,10 +33,74 @@ pub struct Spec {
 pub struct Setup {
     /// The mount's own storage.
     pub view: View,
+    /// Names the mount, whatever its path.
+    pub uuid: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// The leases of the mount.
+    pub leases: Arc<dyn LeaseBook>,
+}
+
+/// The leases of one mount, as its engine may see and use them.
+#[async_trait]
+pub trait LeaseBook: Send + Sync {
+    /// At most `limit` leases of the mount in the order of their ids, after the id `after`.
+    ///
+    /// # Errors
+    /// What the store says.
+    async fn page(&self, after: Option<&str>, limit: usize) -> Result<Vec<Held>, Error>;
+
+    /// Records a lease that nobody owns yet and makes its credential; [`Offer::stocked`] hands it out later. `path` is that of
+    /// the requests that it will answer, relative to the mount.
+    ///
+    /// # Errors
+    /// What the engine itself says; the lease is then revoked.
+    async fn stock(&self, path: &str, offer: Offer) -> Result<Stocked, Error>;
+
+    /// Revokes leases; returns the ids of those whose credential may be left behind ([`Ending::Force`] alone leaves any).
+    ///
+    /// # Errors
+    /// What the store says, and with [`Ending::Wait`] what the first credential says that cannot be dropped.
+    async fn end(&self, ids: Vec<String>, how: Ending) -> Result<Vec<String>, Error>;
+}
+
+/// A lease as its engine sees it.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The lease's id.
+    pub id: String,
+    /// As the offer had it.
+    pub group: String,
+    /// As the offer had it.
+    pub record: Value,
+    /// Whether nobody owns it yet.
+    pub stocked: bool,
+    /// Whether it is being revoked, or has expired.
+    pub ended: bool,
+    /// When it was recorded.
+    pub issued: Timestamp,
+}
+
+/// A credential that waits for somebody to take it.
+#[derive(Debug)]
+pub struct Stocked {
+    /// The lease's id.
+    pub id: String,
+    /// The answer's `data`.
+    pub data: Map<String, Value>,
+}
+
+/// How [`LeaseBook::end`] goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Mark them and return; workers drop the credentials.
+    Later,
+    /// Return when the credentials are dropped.
+    Wait,
+    /// As [`Ending::Wait`], but forget also leases whose credential cannot be dropped.
+    Force,
 }
 
 /// The answer of an engine to a request.
@@ -58,6 +123,10 @@ pub struct Offer {
     pub group: String,
     /// Kept in the lease: all that renewal and revocation need. It must hold no password.
     pub record: Value,
+    /// The id of a stocked lease that now gets its owner, instead of a new one.
+    pub stocked: Option<String>,
+    /// Entries of the store that must not change before the lease is recorded: what the offer was made from.
+    pub expect: Vec<(String, Version)>,
     /// Makes the credential.
     pub make: Box<dyn Make>,
 }
@@ -71,14 +140,15 @@ pub struct Terms {
     pub max_ttl: u64,
 }
 
-/// The second step of issuing: called after the lease is durable.
+/// The second step of issuing: begun while the lease is being recorded, and completed only after that.
 #[async_trait]
 pub trait Make: Send {
-    /// Makes the credential, valid until `expires`, and returns the answer's `data`.
+    /// Makes the credential, valid until `expires`, and returns the answer's `data`. Nothing may exist in the outside world
+    /// before `recorded` has let it through; if that gate stays shut, nothing may be left behind.
     ///
     /// # Errors
     /// The engine then revokes the lease, so a half-made credential is cleaned up by [`SecretsEngine::revoke`].
-    async fn make(self: Box<Self>, expires: Timestamp) -> Result<Map<String, Value>, Error>;
+    async fn make(self: Box<Self>, expires: Timestamp, recorded: Gate) -> Result<Map<String, Value>, Error>;
 }
 
 /// One mount's engine.
@@ -110,6 +180,9 @@ pub trait SecretsEngine: Send + Sync {
     /// # Errors
     /// The revocation is then tried again later.
     async fn revoke(&self, record: &Value) -> Result<(), Error>;
+
+    /// Work that nobody asks for (rotations, spares, sweeps): runs until `shutdown` or [`SecretsEngine::close`].
+    async fn run(self: Arc<Self>, _shutdown: Shutdown) {}
 
     /// Closes connections; called when the mount is removed or the engine stops.
     async fn close(&self);

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lessor::base::Secret;
-use lessor::drivers::{Change, Driver, DropUser, Kind, NewUser};
+use lessor::base::{Gate, Secret};
+use lessor::drivers::{Change, Credential, Driver, DropUser, Kind};
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::postgres_server::PostgresServer;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::recipe::{Recipe, Session};
-use super::suite::{User, create, create_all, delete, delete_all, in_an_hour, open, open_with};
+use super::suite::{User, change, create, create_all, delete, delete_all, in_an_hour, new_user, open, open_with};
 
 /// The administrator's: every character that has a meaning in a URL, in SQL or in a `key=value` string.
 const ADMIN_PASSWORD: &str = "p@:/?#[]%25&=+ \"\\$ä";
@@ -126,8 +126,8 @@ async fn no_log_of_the_server_holds_a_password() {
     let user = User::new("v-quiet");
     create(&recipe, &*driver, &user).await.unwrap();
     let second = Secret::new("Bb2-second");
-    let change = Change { username: &user.name, password: Some(&second), expires: None, statements: &[] };
-    driver.update(change).await.unwrap();
+    let rotation = Change { credential: Some(Credential::password(&second)), ..change(&user.name) };
+    driver.update(rotation, &Gate::opened()).await.unwrap();
     recipe.login(&user.name, &second).await.unwrap();
     let log = recipe.0.log();
     assert!(log.contains("CREATE ROLE \"v-quiet\""), "{log}");
@@ -210,9 +210,9 @@ async fn a_creation_that_nobody_waits_for_does_not_outlive_its_revocation() {
     let driver = open(&recipe);
     let user = User::new("v-late");
     let statements = ["SELECT pg_sleep(2); CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'".to_owned()];
-    let new =
-        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
-    tokio::time::timeout(Duration::from_millis(300), driver.create(new)).await.expect_err("it takes two seconds");
+    tokio::time::timeout(Duration::from_millis(300), driver.create(new_user(&user, &statements), &Gate::opened()))
+        .await
+        .expect_err("it takes two seconds");
     // Another driver, as after a restart of the engine: it knows nothing of the first.
     delete(&*open(&recipe), &user.name).await.unwrap();
     eventually("the abandoned statement has ended", Duration::from_secs(10), || async {
@@ -232,17 +232,18 @@ async fn statements_of_the_role_are_honoured() {
         "BEGIN; DO $$ BEGIN CREATE ROLE \"{{name}}\" LOGIN; END $$; ALTER ROLE \"{{name}}\" PASSWORD '{{password}}'; COMMIT;".to_owned(),
         "[\"COMMENT ON ROLE \\\"{{username}}\\\" IS 'made; by us' -- a comment\", \"GRANT app_rw TO \\\"{{name}}\\\"\"]".to_owned(),
     ];
-    let new =
-        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
-    driver.create(new).await.unwrap();
+    driver.create(new_user(&user, &statements), &Gate::opened()).await.unwrap();
     recipe.login(&user.name, &user.password).await.unwrap().allowed().await.unwrap();
     let renewal = ["ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}' CONNECTION LIMIT 7".to_owned()];
-    let change = Change { username: &user.name, password: None, expires: Some(in_an_hour()), statements: &renewal };
-    driver.update(change).await.unwrap();
+    let renewal = Change { expires: Some(in_an_hour()), statements: &renewal, ..change(&user.name) };
+    driver.update(renewal, &Gate::opened()).await.unwrap();
     assert_eq!(recipe.0.count("SELECT rolconnlimit::bigint FROM pg_roles WHERE rolname = 'v-own'").await, 7);
     let own = ["DROP ROLE \"{{name}}\"".to_owned()];
-    driver.delete(DropUser { username: &user.name, statements: &own }).await.unwrap();
-    driver.delete(DropUser { username: &user.name, statements: &own }).await.expect("an absent role is success");
+    driver.delete(DropUser { username: &user.name, statements: &own, end_sessions: true }).await.unwrap();
+    driver
+        .delete(DropUser { username: &user.name, statements: &own, end_sessions: true })
+        .await
+        .expect("an absent role is success");
     assert_eq!(recipe.users("v-own").await, 0);
 }
 
@@ -253,9 +254,10 @@ async fn a_failed_statement_leaves_nothing_behind_and_no_open_transaction() {
     for statements in ["CREATE ROLE \"{{name}}\"; NONSENSE", "BEGIN; CREATE ROLE \"{{name}}\"; SELECT 1/0; COMMIT"] {
         let user = User::new("v-failed");
         let statements = [statements.to_owned()];
-        let new =
-            NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
-        assert_eq!(driver.create(new).await.unwrap_err().kind(), Kind::Statement);
+        assert_eq!(
+            driver.create(new_user(&user, &statements), &Gate::opened()).await.unwrap_err().kind(),
+            Kind::Statement
+        );
         assert_eq!(recipe.users("v-failed").await, 0);
     }
     for number in 0..8 {

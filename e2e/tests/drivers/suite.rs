@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lessor::base::random::SystemRandom;
-use lessor::base::{Clock as _, Secret, Timestamp, clock::SystemClock, clock::add_seconds};
-use lessor::drivers::{self, Change, Driver, DropUser, Kind, NewUser, Settings};
+use lessor::base::{Clock as _, Gate, Secret, Timestamp, clock::SystemClock, clock::add_seconds};
+use lessor::drivers::{self, Change, Credential, Driver, DropUser, Kind, NewUser, Settings};
 use lessor_e2e::eventually::eventually;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -40,14 +40,29 @@ pub fn in_an_hour() -> Timestamp {
 }
 
 pub async fn create<R: Recipe>(recipe: &R, driver: &dyn Driver, user: &User) -> Result<(), drivers::Error> {
-    let statements = recipe.creation();
-    let new =
-        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
-    driver.create(new).await
+    driver.create(new_user(user, &recipe.creation()), &Gate::opened()).await
+}
+
+/// A user with the given statements, whose lease is recorded.
+pub fn new_user<'a>(user: &'a User, statements: &'a [String]) -> NewUser<'a> {
+    NewUser {
+        username: &user.name,
+        credential: Credential::password(&user.password),
+        expires: in_an_hour(),
+        statements,
+        rollback: &[],
+        mark: "lessor test",
+        login: true,
+    }
+}
+
+/// A change of nothing yet.
+pub fn change(username: &str) -> Change<'_> {
+    Change { username, credential: None, expires: None, login: None, statements: &[] }
 }
 
 pub async fn delete(driver: &dyn Driver, name: &str) -> Result<(), drivers::Error> {
-    driver.delete(DropUser { username: name, statements: &[] }).await
+    driver.delete(DropUser { username: name, statements: &[], end_sessions: true }).await
 }
 
 /// Create, log in, work, be denied, renew, change the password, end, be refused, end again.
@@ -63,15 +78,15 @@ pub async fn whole_life<R: Recipe>() {
     recipe.login(&user.name, &Secret::new("wrong")).await.err().expect("a wrong password is refused");
 
     let later = add_seconds(in_an_hour(), 7200);
-    let renewal = Change { username: &user.name, password: None, expires: Some(later), statements: &[] };
-    driver.update(renewal).await.unwrap();
+    let renewal = Change { expires: Some(later), ..change(&user.name) };
+    driver.update(renewal, &Gate::opened()).await.unwrap();
     if let Some(expiry) = recipe.expiry(&user.name).await {
         assert_eq!(expiry, later.as_second());
     }
 
     let second = Secret::new("Bb2-second");
-    let change = Change { username: &user.name, password: Some(&second), expires: None, statements: &[] };
-    driver.update(change).await.unwrap();
+    let rotation = Change { credential: Some(Credential::password(&second)), ..change(&user.name) };
+    driver.update(rotation, &Gate::opened()).await.unwrap();
     recipe.login(&user.name, &user.password).await.err().expect("the old password is refused");
     recipe.login(&user.name, &second).await.unwrap();
 
@@ -113,10 +128,7 @@ pub async fn create_all(driver: &Arc<dyn Driver>, names: &[String], statements: 
     let mut calls = JoinSet::new();
     for name in names {
         let (driver, statements, user) = (driver.clone(), statements.to_vec(), User::new(name));
-        calls.spawn(async move {
-            let (username, password) = (&*user.name, &user.password);
-            driver.create(NewUser { username, password, expires: in_an_hour(), statements: &statements }).await
-        });
+        calls.spawn(async move { driver.create(new_user(&user, &statements), &Gate::opened()).await });
     }
     calls.join_all().await.into_iter().for_each(Result::unwrap);
 }
@@ -143,9 +155,7 @@ pub async fn a_crash_is_survived<R: Recipe>() {
             tokio::spawn(async move {
                 for round in 0.. {
                     let user = User::new(&format!("v-crash-{number}-{round}"));
-                    let (username, password) = (&*user.name, &user.password);
-                    let new = NewUser { username, password, expires: in_an_hour(), statements: &statements };
-                    if let Err(error) = driver.create(new).await {
+                    if let Err(error) = driver.create(new_user(&user, &statements), &Gate::opened()).await {
                         return error;
                     }
                 }
@@ -180,9 +190,7 @@ pub async fn errors_keep_secrets<R: Recipe>() {
     let driver = open(&recipe);
     let user = User::new("v-broken");
     let statements = ["NOT A STATEMENT '{{password}}' {{password}}".to_owned()];
-    let new =
-        NewUser { username: &user.name, password: &user.password, expires: in_an_hour(), statements: &statements };
-    let error = driver.create(new).await.unwrap_err();
+    let error = driver.create(new_user(&user, &statements), &Gate::opened()).await.unwrap_err();
     assert!(!error.retryable() && !error.message().is_empty(), "{error}");
     let admin = recipe.fields()["password"].as_str().unwrap().to_owned();
     for secret in [user.password.expose(), &admin, "SCRAM-SHA-256$"] {

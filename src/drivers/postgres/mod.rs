@@ -1,93 +1,133 @@
 //! PostgreSQL: users as roles, made in one transaction, prolonged by `VALID UNTIL`, dropped with their sessions and objects.
 
+mod batch;
 mod config;
 mod drop_role;
 mod failure;
 mod pool;
 mod scram;
+mod transaction;
 mod url;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
+use self::batch::Batches;
 use self::config::{Config, Passwords};
+use self::drop_role::{Drops, Leaving};
 use self::failure::Step;
 use self::pool::Pool;
-use super::{Capabilities, Change, Driver, DropUser, Error, Kind, NewUser, Settings, Spec, UsernameShape, sql};
-use crate::base::{Random, Secret, Timestamp};
+use self::transaction::{Job, Transactions};
+use super::{
+    Capabilities, Change, Credential, Driver, DropUser, Error, FoundUser, Kind, NewUser, Settings, Spec, UsernameShape,
+    no_lint, no_presets, one_endpoint, sql,
+};
+use crate::base::{Gate, Random, Secret, Timestamp};
 
 /// The row of this driver in the table.
 pub const SPEC: Spec = Spec {
     plugins: &["postgresql-database-plugin"],
     username: UsernameShape { prefix: "v", separator: '-', display_name: 8, role_name: 8, random: 20, max: 63 },
     credentials: &["password"],
-    capabilities: Capabilities { needs_creation_statements: true, expires_users: true, ends_sessions: true },
+    capabilities: Capabilities {
+        needs_creation_statements: true,
+        expires_users: true,
+        ends_sessions: true,
+        marks_users: true,
+        disables_logins: true,
+    },
     secret_fields: &["password", "private_key"],
+    preset: no_presets,
+    lint: no_lint,
+    endpoints: one_endpoint,
     connect: |settings| Ok(Arc::new(Postgres::new(settings)?)),
 };
 
 /// SQLSTATE: the object, here always the role, does not exist.
 const ABSENT_OBJECT: &str = "42704";
 
+/// SQLSTATE: the administrator may not do that.
+const NO_PRIVILEGE: &str = "42501";
+
+/// The most transactions at a time, whatever the pool allows: with more they only wait for each other's flushes and locks.
+const LANES: usize = 16;
+
 /// One server (or several hosts of one).
 struct Postgres {
-    pool: Pool,
+    pool: Arc<Pool>,
+    transactions: Arc<Batches<Transactions>>,
+    drops: Arc<Batches<Drops>>,
     passwords: Passwords,
     random: Arc<dyn Random>,
     /// Turns at hashing: one for each processor, so that a crowd of requests leaves some for everything else.
     hashing: Semaphore,
+    /// Whether the administrator may comment on roles.
+    marks: AtomicBool,
 }
 
 impl Postgres {
     fn new(settings: Settings) -> Result<Self, Error> {
         let config = Config::read(&settings.fields)?;
-        let pool = Pool::new(config.connector, config.limits);
+        let lanes = config.limits.open.min(LANES);
+        let pool = Arc::new(Pool::new(config.connector, config.limits));
         let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let hashing = Semaphore::new(processors);
-        Ok(Self { pool, passwords: config.passwords, random: settings.random, hashing })
+        Ok(Self {
+            transactions: Batches::new(Transactions(pool.clone()), lanes),
+            drops: Batches::new(Drops(pool.clone()), lanes.div_ceil(2)),
+            pool,
+            passwords: config.passwords,
+            random: settings.random,
+            hashing: Semaphore::new(processors),
+            marks: AtomicBool::new(true),
+        })
     }
 
-    /// The password as it goes into a statement: a SCRAM verifier, so that no log of the server holds the password.
-    async fn stated(&self, password: &Secret) -> Result<Secret, Error> {
-        if self.passwords == Passwords::Clear {
-            return Ok(password.clone());
-        }
+    /// A password's SCRAM verifier.
+    async fn verifier(&self, password: &Secret) -> Result<Secret, Error> {
         let stopping = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Connect, "the engine is stopping").caused_by(cause)
         };
         let _turn = self.hashing.acquire().await.map_err(|error| stopping(error.into()))?;
         let (password, random) = (password.clone(), self.random.clone());
-        // A millisecond or more of pure computing: too long for a thread that serves others.
+        // Half a millisecond or more of pure computing: too long for a thread that serves others.
         let hashed = tokio::task::spawn_blocking(move || scram::verifier(&password, &*random));
         hashed.await.map_err(|error| stopping(error.into()))
     }
 
-    /// Fills the statements in and runs them as one transaction.
-    async fn change(
-        &self,
-        username: &str,
-        password: Option<&Secret>,
-        expires: Option<Timestamp>,
-        statements: &[String],
-    ) -> Result<(), Error> {
-        sql::check_value("username", username)?;
-        let stated = match password {
-            None => None,
-            Some(password) => {
-                sql::check_value("password", password.expose())?;
-                Some(self.stated(password).await?)
+    /// The password as it goes into a statement: a SCRAM verifier, so that no log of the server holds the password.
+    async fn stated(&self, credential: Option<Credential<'_>>) -> Result<Option<Secret>, Error> {
+        match credential {
+            None | Some(Credential::Certificate { .. }) => Ok(None),
+            Some(Credential::PublicKey(_)) => {
+                Err(Error::new(Kind::Config, "PostgreSQL has no logins by a bare public key"))
             }
-        };
+            Some(Credential::Password { password, prepared }) => {
+                sql::check_value("password", password.expose())?;
+                match (self.passwords, prepared) {
+                    (Passwords::Clear, _) => Ok(Some(password.clone())),
+                    (Passwords::Scram, Some(prepared)) => Ok(Some(prepared.clone())),
+                    (Passwords::Scram, None) => self.verifier(password).await.map(Some),
+                }
+            }
+        }
+    }
+
+    /// Fills the statements in and runs them in a transaction, which others may share.
+    async fn change(&self, change: Filling<'_>, recorded: Option<&Gate>) -> Result<(), Error> {
+        let Filling { username, stated, expires, statements } = change;
         let expiration = expires.map(timestamp);
         let mut values = vec![("name", username), ("username", username)];
-        values.extend(stated.as_ref().map(|stated| ("password", stated.expose())));
+        values.extend(stated.map(|stated| ("password", stated.expose())));
         values.extend(expiration.as_deref().map(|expiration| ("expiration", expiration)));
-        let filled: Vec<_> = statements.iter().map(|statement| sql::fill(statement, &values)).collect();
-        let done = self.pool.query(&locked(username, &filled), Step::Execute).await;
-        done.map(drop).map_err(|error| error.without(stated.iter().map(Secret::expose)))
+        let filled = statements.iter().map(|statement| Zeroizing::new(sql::fill(statement, &values))).collect();
+        let job = Job { username: username.to_owned(), statements: filled, recorded: recorded.cloned() };
+        let done = self.transactions.call(job).await;
+        done.map_err(|error| error.without(stated.into_iter().map(Secret::expose)))
     }
 
     async fn has_role(&self, username: &str) -> Result<bool, Error> {
@@ -96,64 +136,122 @@ impl Postgres {
     }
 }
 
+/// What goes into statements.
+#[derive(Clone, Copy)]
+struct Filling<'a> {
+    username: &'a str,
+    /// The password as the server gets it.
+    stated: Option<&'a Secret>,
+    expires: Option<Timestamp>,
+    statements: &'a [String],
+}
+
 #[async_trait]
 impl Driver for Postgres {
     async fn verify(&self) -> Result<(), Error> {
         self.pool.query("SELECT 1", Step::Execute).await.map(drop)
     }
 
-    async fn create(&self, user: NewUser<'_>) -> Result<(), Error> {
-        let statements = sql::statements(user.statements, sql::has_end);
+    async fn create(&self, user: NewUser<'_>, recorded: &Gate) -> Result<(), Error> {
+        sql::check_value("username", user.username)?;
+        let mut statements = sql::statements(user.statements, sql::has_end);
         if statements.is_empty() {
             return Err(Error::new(Kind::Config, "empty creation statements"));
         }
-        self.change(user.username, Some(user.password), Some(user.expires), &statements).await
+        if !user.login {
+            statements.push("ALTER ROLE \"{{name}}\" NOLOGIN".to_owned());
+        }
+        let stated = self.stated(Some(user.credential)).await?;
+        let filling = |statements| Filling {
+            username: user.username,
+            stated: stated.as_ref(),
+            expires: Some(user.expires),
+            statements,
+        };
+        if user.mark.is_empty() || !self.marks.load(Ordering::Relaxed) {
+            return self.change(filling(&statements), Some(recorded)).await;
+        }
+        let mut marked = statements.clone();
+        marked.push(format!("COMMENT ON ROLE \"{{{{name}}}}\" IS {}", literal(user.mark)));
+        let result = self.change(filling(&marked), Some(recorded)).await;
+        let Err(error) = result else { return Ok(()) };
+        if !refused_with(&error, NO_PRIVILEGE) && !refused_with(&error, ABSENT_OBJECT) {
+            return Err(error);
+        }
+        // It may be the comment that the administrator may not make (users made by a function of somebody else's).
+        self.change(filling(&statements), Some(recorded)).await?;
+        self.marks.store(false, Ordering::Relaxed);
+        tracing::warn!(%error, "users of this connection cannot be marked, so the orphan sweep will not know them");
+        Ok(())
     }
 
-    async fn update(&self, change: Change<'_>) -> Result<(), Error> {
+    async fn update(&self, change: Change<'_>, recorded: &Gate) -> Result<(), Error> {
+        sql::check_value("username", change.username)?;
+        let stated = self.stated(change.credential).await?;
         let mut statements = sql::statements(change.statements, |_| false);
-        if statements.is_empty() {
-            let password = change.password.map(|_| "ALTER ROLE \"{{name}}\" WITH PASSWORD '{{password}}'".to_owned());
-            let expiry = change.expires.map(|_| "ALTER ROLE \"{{name}}\" VALID UNTIL '{{expiration}}'".to_owned());
-            statements.extend(password.into_iter().chain(expiry));
+        let mut options = String::new();
+        if let Some(login) = change.login {
+            options.push_str(if login { " LOGIN" } else { " NOLOGIN" });
         }
-        self.change(change.username, change.password, change.expires, &statements).await
+        if statements.is_empty() {
+            options.push_str(stated.as_ref().map_or("", |_| " PASSWORD '{{password}}'"));
+            options.push_str(change.expires.map_or("", |_| " VALID UNTIL '{{expiration}}'"));
+        }
+        if !options.is_empty() {
+            statements.push(format!("ALTER ROLE \"{{{{name}}}}\"{options}"));
+        }
+        let (username, stated, expires) = (change.username, stated.as_ref(), change.expires);
+        match self.change(Filling { username, stated, expires, statements: &statements }, Some(recorded)).await {
+            Err(error) if refused_with(&error, ABSENT_OBJECT) && !self.has_role(username).await? => {
+                Err(Error::new(Kind::Absent, format!("there is no user {username:?} any more")).caused_by(error))
+            }
+            done => done,
+        }
     }
 
     async fn delete(&self, user: DropUser<'_>) -> Result<(), Error> {
         sql::check_value("username", user.username)?;
         let statements = sql::statements(user.statements, sql::has_end);
+        let leaving = Leaving { username: user.username.to_owned(), end_sessions: user.end_sessions };
         if statements.is_empty() {
-            return drop_role::drop_role(&self.pool, user.username).await;
+            return self.drops.call(leaving).await;
         }
-        if !drop_role::end_logins(&self.pool, user.username).await? {
+        if !drop_role::end_logins(&self.pool, &leaving).await? {
             return Ok(());
         }
-        match self.change(user.username, None, None, &statements).await {
+        let filling = Filling { username: user.username, stated: None, expires: None, statements: &statements };
+        match self.change(filling, None).await {
             // Whoever dropped the role meanwhile has done the statements' work.
             Err(error) if refused_with(&error, ABSENT_OBJECT) && !self.has_role(user.username).await? => Ok(()),
             done => done,
         }
     }
 
+    async fn users(&self, mark: &str) -> Result<Vec<FoundUser>, Error> {
+        let sql = format!(
+            "SELECT r.rolname, coalesce(d.description = {}, false) FROM pg_catalog.pg_roles r \
+               LEFT JOIN pg_catalog.pg_shdescription d \
+                 ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::regclass",
+            literal(mark)
+        );
+        let rows = self.pool.query(&sql, Step::Execute).await?;
+        let found = rows.iter().filter_map(|row| {
+            let username = row.try_get(0).ok().flatten()?.to_owned();
+            Some(FoundUser { username, marked: row.try_get(1).ok().flatten() == Some("t") })
+        });
+        Ok(found.collect())
+    }
+
+    async fn prepare(&self, password: &Secret) -> Result<Option<Secret>, Error> {
+        match self.passwords {
+            Passwords::Clear => Ok(None),
+            Passwords::Scram => self.verifier(password).await.map(Some),
+        }
+    }
+
     async fn close(&self) {
         self.pool.close();
     }
-}
-
-/// One message that runs `statements` as one transaction, after any other transaction of ours on the same user has ended.
-///
-/// The lock keeps a creation that the server is still running, though nobody waits for it any more (a time-out, a restart of
-/// the engine), from committing after the user's revocation: the revocation waits for it.
-fn locked(username: &str, statements: &[String]) -> String {
-    let key = i64::from_ne_bytes(fnv(username).to_ne_bytes());
-    // A statement may end in a comment, so each separator stands on a line of its own.
-    format!("BEGIN;\nSELECT pg_catalog.pg_advisory_xact_lock({key});\n{}\n;\nCOMMIT", statements.join("\n;\n"))
-}
-
-/// FNV-1a: two names that share a number only wait for each other.
-fn fnv(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A moment as statements have it: `2026-01-02 15:04:05+0000`.
@@ -179,13 +277,6 @@ fn refused_with(error: &Error, state: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_transaction_survives_comments_at_the_end_of_statements() {
-        let sql = locked("u", &["A -- note".to_owned(), "B".to_owned()]);
-        assert!(sql.starts_with("BEGIN;\nSELECT pg_catalog.pg_advisory_xact_lock("));
-        assert!(sql.ends_with("A -- note\n;\nB\n;\nCOMMIT"), "{sql}");
-    }
 
     #[test]
     fn names_texts_and_moments_have_the_servers_form() {

@@ -9,12 +9,17 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use zeroize::Zeroizing;
 
 use super::failure::{self, Step};
+use crate::base::Gate;
 use crate::drivers::{Error, Kind};
 
 /// Sent once on every connection, so that the server gives up what we no longer wait for.
 const SESSION: &str = "SET statement_timeout = '30s'";
+
+/// How long one transaction may take, its wait for the gate included. Whoever asked for it has given up by then.
+const TRANSACTION: Duration = Duration::from_secs(30);
 
 /// How long a cancel request may take before it is dropped.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -128,13 +133,16 @@ impl Pool {
     /// # Errors
     /// What connecting or the server says; an open transaction is rolled back.
     pub(super) async fn query(&self, sql: &str, step: Step) -> Result<Vec<SimpleQueryRow>, Error> {
+        let (loan, rows) = self.send(sql, step).await?;
+        loan.give_back();
+        Ok(rows)
+    }
+
+    async fn send(&self, sql: &str, step: Step) -> Result<(Loan<'_>, Vec<SimpleQueryRow>), Error> {
         loop {
             let loan = self.lend().await?;
             match loan.send(sql).await {
-                Ok(rows) => {
-                    loan.give_back();
-                    return Ok(rows);
-                }
+                Ok(rows) => return Ok((loan, rows)),
                 Err(error) if loan.pooled && failure::is_lost(&error) => self.forget_idle(),
                 Err(error) => {
                     let error = failure::of(error, step, &self.connector.place);
@@ -143,6 +151,43 @@ impl Pool {
                     }
                     return Err(error);
                 }
+            }
+        }
+    }
+
+    /// Runs `body` (statements, each with its separator) as one transaction that commits once all `gates` have let it through.
+    ///
+    /// # Errors
+    /// As [`Pool::query`]; nothing has happened when a gate stays shut. When the connection is lost at COMMIT the outcome is
+    /// unknown.
+    pub(super) async fn transaction(&self, body: &str, gates: &[&Gate]) -> Result<(), Error> {
+        let work = async {
+            if gates.is_empty() {
+                return self.query(&format!("BEGIN;\n{body}COMMIT"), Step::Execute).await.map(drop);
+            }
+            let begin = Zeroizing::new(format!("BEGIN;\n{body}"));
+            let (loan, _) = self.send(&begin, Step::Execute).await?;
+            for gate in gates {
+                if !gate.passed().await {
+                    if loan.send("ROLLBACK").await.is_ok() {
+                        loan.give_back();
+                    }
+                    return Err(Error::new(Kind::Statement, "the lease was not recorded, so no user was made"));
+                }
+            }
+            match loan.send("COMMIT").await {
+                Ok(_) => {
+                    loan.give_back();
+                    Ok(())
+                }
+                Err(error) => Err(failure::of(error, Step::Execute, &self.connector.place)),
+            }
+        };
+        match tokio::time::timeout(TRANSACTION, work).await {
+            Ok(result) => result,
+            Err(elapsed) => {
+                let message = format!("the database did not answer within {} s", TRANSACTION.as_secs());
+                Err(Error::new(Kind::Timeout, message).caused_by(elapsed))
             }
         }
     }

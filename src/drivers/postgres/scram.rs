@@ -1,17 +1,16 @@
 //! SCRAM-SHA-256 verifiers (RFC 5802, in PostgreSQL's form): what the server stores, made here, so that the password itself
 //! is in no statement and no log.
 
-use std::num::NonZeroU32;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::{digest, hmac, pbkdf2};
+use ring::{digest, hmac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::base::{Random, Secret};
 
 /// What PostgreSQL uses itself. Fewer are refused by some clients.
-const ROUNDS: NonZeroU32 = NonZeroU32::new(4096).unwrap();
+const ROUNDS: u32 = 4096;
 
 /// The verifier of a password of printable ASCII (which needs no SASLprep), with a random salt.
 pub(super) fn verifier(password: &Secret, random: &dyn Random) -> Secret {
@@ -22,7 +21,7 @@ pub(super) fn verifier(password: &Secret, random: &dyn Random) -> Secret {
 
 fn verifier_with(password: &Secret, salt: &[u8]) -> Secret {
     let mut salted = Zeroizing::new([0; 32]);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, salt, password.expose().as_bytes(), &mut *salted);
+    pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, ROUNDS, &mut *salted);
     let key = hmac::Key::new(hmac::HMAC_SHA256, &*salted);
     let stored = digest::digest(&digest::SHA256, hmac::sign(&key, b"Client Key").as_ref());
     let server = hmac::sign(&key, b"Server Key");

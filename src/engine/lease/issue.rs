@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::revoke::Wait;
 use super::{Lease, Leases, Owner, record_key};
 use crate::auth::{LeaseOwner, Workload};
-use crate::base::Timestamp;
+use crate::base::{Timestamp, gate};
 use crate::engine::mount::Mounted;
 use crate::engine::request::Delivery;
 use crate::engine::ttl::{self, Wish};
-use crate::secrets::{Offer, SecretsEngine, Terms};
-use crate::storage::{Error as StorageError, Txn};
+use crate::secrets::{Offer, SecretsEngine, Stocked, Terms};
+use crate::storage::{Error as StorageError, Txn, Version};
 use crate::wire::{Error, Kind};
 
 /// How often a lost race for the record is run again before the caller is told to.
@@ -48,10 +49,13 @@ pub struct Renewed {
 impl Leases {
     /// Issues a credential for the token with `token_hash`: commits the lease, makes the credential, returns the answer.
     ///
-    /// When making fails, or nobody waits for the answer any more, the lease is revoked: dropping [`Issued`] does that too.
+    /// Making begins while the lease is on its way to the disk; the gate between them keeps the credential from existing
+    /// before its lease. When making fails, or nobody waits for the answer any more, the lease is revoked: dropping
+    /// [`Issued`] does that too.
     ///
     /// # Errors
-    /// 403 when token or workload have ended meanwhile; what the secrets engine says.
+    /// 403 when token or workload have ended meanwhile; 503 when what the offer was made from has changed: ask again; what
+    /// the secrets engine says.
     pub async fn issue(
         self: Arc<Self>,
         mounted: Arc<Mounted<dyn SecretsEngine>>,
@@ -65,37 +69,93 @@ impl Leases {
         let wish = Wish { increment, role_ttl: default_ttl, role_max: max_ttl, ..Wish::default() };
         let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), now, now)
             .ok_or_else(|| Error::bad_request("ttl must be positive"))?;
-        let mut lease = Lease {
-            id: format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24)),
+        let expires = ttl::expiry(now, granted.ttl);
+        let Offer { make, renewable, stocked, .. } = offer;
+        let lease = Lease {
+            id: stocked.clone().unwrap_or_else(|| self.new_id(path)),
             mount: mounted.entry.path.clone(),
-            group: format!("{}.{}", mounted.entry.uuid, offer.group.replace('/', "_")),
+            group: group(&mounted.entry.uuid, &offer.group),
             issued: now,
-            expires: ttl::expiry(now, granted.ttl),
+            expires,
             last_renewal: None,
-            renewable: offer.renewable,
+            renewable,
             owner: Owner::Token(token_hash.to_owned()),
             record: offer.record,
             revoking: None,
         };
-        self.record(&mut lease, &mounted.entry.uuid, token_hash).await?;
-        let delivery = self.delivery(&lease.id);
-        let data = offer.make.make(lease.expires).await?;
-        Ok(Issued {
-            id: lease.id,
-            ttl: granted.ttl,
-            renewable: lease.renewable,
-            data,
-            warnings: granted.warning.into_iter().collect(),
-            delivery,
-        })
+        let (opener, recorded) = gate::new();
+        let recording = async {
+            let lease = self.record(lease, &mounted.entry.uuid, token_hash, stocked.is_some(), &offer.expect).await?;
+            let delivery = self.delivery(&lease.id);
+            opener.open();
+            Ok::<_, Error>((lease, delivery))
+        };
+        let (recorded, made) = tokio::join!(recording, make.make(expires, recorded));
+        let (lease, delivery) = recorded?;
+        let warnings = granted.warning.into_iter().collect();
+        Ok(Issued { id: lease.id, ttl: granted.ttl, renewable, data: made?, warnings, delivery })
     }
 
-    /// Commits a new lease in one transaction, on condition that token, workload and mount are still there.
-    async fn record(&self, lease: &mut Lease, mount_uuid: &str, token_hash: &str) -> Result<(), Error> {
+    /// Records a lease that nobody owns yet and makes its credential. It ends after `offer.requested` seconds unless somebody
+    /// takes it.
+    ///
+    /// # Errors
+    /// As [`Leases::issue`].
+    pub async fn stock(
+        self: Arc<Self>,
+        mounted: Arc<Mounted<dyn SecretsEngine>>,
+        path: &str,
+        offer: Offer,
+    ) -> Result<Stocked, Error> {
+        let now = self.clock.now();
+        let expires = ttl::expiry(now, offer.requested.unwrap_or(offer.terms.default_ttl));
+        let lease = Lease {
+            id: self.new_id(path),
+            mount: mounted.entry.path.clone(),
+            group: group(&mounted.entry.uuid, &offer.group),
+            issued: now,
+            expires,
+            last_renewal: None,
+            renewable: offer.renewable,
+            owner: Owner::Stock(mounted.entry.uuid.clone()),
+            record: offer.record,
+            revoking: None,
+        };
+        let (opener, recorded) = gate::new();
+        let recording = async {
+            let mut txn = Txn { expect: offer.expect, ops: Vec::new() };
+            txn.expect.push((self.view.full_key(&record_key(&lease.id)), 0));
+            txn.expect.push(self.mounts.expectation());
+            self.stage_new(&mut txn, &lease)?;
+            self.view.store().commit(txn).await?;
+            let delivery = self.delivery(&lease.id);
+            opener.open();
+            self.wake.notify_one();
+            Ok::<_, StorageError>(delivery)
+        };
+        let (recorded, made) = tokio::join!(recording, offer.make.make(expires, recorded));
+        let (delivery, data) = (recorded?, made?);
+        delivery.complete();
+        Ok(Stocked { id: lease.id, data })
+    }
+
+    fn new_id(&self, path: &str) -> String {
+        format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24))
+    }
+
+    /// Commits a lease in one transaction, on condition that token, workload, mount and what the offer was made from are
+    /// still there. With `stocked` it is one that exists and now gets its owner.
+    async fn record(
+        &self,
+        mut lease: Lease,
+        mount_uuid: &str,
+        token_hash: &str,
+        stocked: bool,
+        expect: &[(String, Version)],
+    ) -> Result<Lease, Error> {
         for _ in 0..RACES {
             let found = self.tokens.find_hash(token_hash.to_owned()).await?.ok_or_else(Error::denied)?;
-            let mut txn = Txn::default();
-            txn.expect.push((self.view.full_key(&record_key(&lease.id)), 0));
+            let mut txn = Txn { expect: expect.to_vec(), ops: Vec::new() };
             txn.expect.push((self.tokens.key(&found.hash), found.version));
             txn.expect.push(self.mounts.expectation());
             if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {
@@ -105,17 +165,33 @@ impl Leases {
                 txn.expect.push((self.tombstones.full_key(&workload.uid), 0));
                 lease.owner = Owner::Workload(workload.clone());
             }
-            self.stage_new(&mut txn, lease)?;
+            let version = if stocked { self.stage_taking(&mut txn, &lease.id).await? } else { 0 };
+            txn.expect.push((self.view.full_key(&record_key(&lease.id)), version));
+            self.stage_new(&mut txn, &lease)?;
             match self.view.store().commit(txn).await {
                 Ok(()) => {
                     self.wake.notify_one();
-                    return Ok(());
+                    return Ok(lease);
                 }
-                Err(StorageError::Conflict(key)) => self.still_wanted(&key, lease)?,
+                Err(StorageError::Conflict(key)) if expect.iter().any(|(expected, _)| *expected == key) => {
+                    return Err(changed());
+                }
+                Err(StorageError::Conflict(key)) => self.still_wanted(&key, &lease)?,
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::new(Kind::Unavailable, "the engine is being changed; try again"))
+        Err(changed())
+    }
+
+    /// Takes a stocked lease out of its indexes; returns the version of its record.
+    async fn stage_taking(&self, txn: &mut Txn, id: &str) -> Result<Version, Error> {
+        let (stocked, version) = self.get(id).await?.ok_or_else(changed)?;
+        if stocked.has_ended(self.clock.now()) || !matches!(stocked.owner, Owner::Stock(_)) {
+            return Err(changed());
+        }
+        self.view.stage_delete(txn, &format!("{}{id}", stocked.owner.folder()));
+        self.due.stage_remove(txn, stocked.expires, &stocked.due());
+        Ok(version)
     }
 
     /// A lost race is run again, unless it was lost to the workload's end.
@@ -132,7 +208,7 @@ impl Leases {
         self.view.stage_put(txn, &record_key(&lease.id), lease)?;
         let index = format!("{}{}", lease.owner.folder(), lease.id);
         match &lease.owner {
-            Owner::Token(_) => self.view.stage_put(txn, &index, &())?,
+            Owner::Token(_) | Owner::Stock(_) => self.view.stage_put(txn, &index, &())?,
             Owner::Workload(workload) => self.view.stage_put(txn, &index, workload)?,
         }
         self.due.stage_add(txn, lease.expires, &lease.due())
@@ -151,7 +227,7 @@ impl Leases {
     /// # Errors
     /// 400 `lease not found` (the exact text that clients wait for), `lease expired`, `lease is not renewable`, or
     /// `failed to renew entry` when the database refuses; the lease then keeps its old end.
-    pub async fn renew(&self, id: &str, increment: u64) -> Result<Renewed, Error> {
+    pub async fn renew(self: &Arc<Self>, id: &str, increment: u64) -> Result<Renewed, Error> {
         let not_found = || Error::bad_request("lease not found");
         let (lease, version) = self.get(id).await?.ok_or_else(not_found)?;
         let now = self.clock.now();
@@ -167,7 +243,15 @@ impl Leases {
         let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), lease.issued, now)
             .ok_or_else(|| Error::bad_request("past the max TTL, cannot renew"))?;
         let expires = ttl::expiry(now, granted.ttl);
-        mounted.plugin.renew(&lease.record, expires).await.map_err(failed)?;
+        if let Err(error) = mounted.plugin.renew(&lease.record, expires).await {
+            if error.kind() != Kind::NotFound {
+                return Err(failed(error));
+            }
+            // Somebody dropped the user behind our back: the caller is told in the words that make it ask for a new one.
+            tracing::warn!(mount = lease.mount, "a credential was dropped outside; its lease ends");
+            self.revoke(id, Wait::Later).await?;
+            return Err(not_found());
+        }
         let renewable = lease.renewable;
         self.prolong(lease, version, now, expires).await?;
         Ok(Renewed { ttl: granted.ttl, renewable, warnings: granted.warning.into_iter().collect() })
@@ -191,6 +275,15 @@ impl Leases {
             }
         }
     }
+}
+
+/// The revocation queue of a mount's connection.
+pub(super) fn group(mount_uuid: &str, offered: &str) -> String {
+    format!("{mount_uuid}.{}", offered.replace('/', "_"))
+}
+
+fn changed() -> Error {
+    Error::new(Kind::Unavailable, "the role or its connection is being changed; try again")
 }
 
 fn failed(error: Error) -> Error {

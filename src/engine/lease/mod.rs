@@ -1,10 +1,12 @@
 //! Leases: the record of every credential that exists, made before the credential and removed after it.
 //!
-//! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked.
+//! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked, `book.rs` shows each
+//! secrets engine its own.
 //!
 //! Keys below `lease/`: `id/<lease id>` the record, `owner/<owner>/<lease id>` the index by owner,
 //! `queue/<group>/<time>/<lease id>` what waits to be revoked, by the connection that it needs.
 
+pub mod book;
 pub mod issue;
 pub mod revoke;
 pub mod worker;
@@ -36,6 +38,8 @@ pub enum Owner {
     Token(String),
     /// A pod or a Kubernetes object.
     Workload(Workload),
+    /// Nobody yet: the mount with this uuid made it ahead.
+    Stock(String),
 }
 
 impl Owner {
@@ -43,6 +47,7 @@ impl Owner {
         match self {
             Self::Token(hash) => format!("owner/t/{hash}/"),
             Self::Workload(workload) => workload_folder(&workload.uid),
+            Self::Stock(mount) => format!("owner/s/{mount}/"),
         }
     }
 }

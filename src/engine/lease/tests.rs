@@ -12,10 +12,10 @@ use super::issue::Issued;
 use super::revoke::Wait;
 use super::*;
 use crate::auth::{LeaseOwner, Login, TokenParams};
-use crate::base::Secret;
 use crate::base::clock::ManualClock;
 use crate::base::random::SeededRandom;
 use crate::base::shutdown::{self, Trigger};
+use crate::base::{Gate, Secret};
 use crate::engine::mount;
 use crate::engine::token_api::from_login;
 use crate::secrets::{Make, Offer, Outcome, Terms};
@@ -54,8 +54,11 @@ struct Making {
 
 #[async_trait]
 impl Make for Making {
-    async fn make(self: Box<Self>, _expires: Timestamp) -> Result<Map<String, Value>, Error> {
+    async fn make(self: Box<Self>, _expires: Timestamp, recorded: Gate) -> Result<Map<String, Value>, Error> {
         self.world.is_down(&self.user.0)?;
+        if !recorded.passed().await {
+            return Err(Error::new(Kind::Unavailable, "not recorded"));
+        }
         self.world.users.lock().unwrap().insert(self.user.clone());
         if *self.world.make_fails.lock().unwrap() {
             return Err(Error::new(Kind::Upstream, "the connection broke after the user was made"));
@@ -144,6 +147,8 @@ impl Bench {
             renewable: true,
             group: database.to_owned(),
             record: json!({ "database": database, "user": user }),
+            stocked: None,
+            expect: Vec::new(),
             make: Box::new(Making { world: self.world.clone(), user: (database.to_owned(), user) }),
         };
         self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, token).await

@@ -37,6 +37,9 @@ impl Core {
                     return Err(Error::bad_request(format!("path is already in use at {name}")));
                 }
                 self.mounts.add(mount::new_entry(path, false, fields, &*self.random)?).await?;
+                if let Some(mounted) = self.mounts.get(&name) {
+                    self.set_going(&mounted);
+                }
                 Ok(Reply::Empty(204))
             }
             Operation::Delete => self.unmount(&name).await,

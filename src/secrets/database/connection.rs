@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{answered, check_name, list, username};
+use super::ahead::Ahead;
+use super::{check_name, list, sweep, username};
 use crate::base::{Clock, Random, glob};
 use crate::drivers::{self, Driver, sql};
 use crate::storage::{Version, View};
@@ -31,6 +32,9 @@ pub(super) struct Stored {
     root_rotation_statements: Vec<String>,
     password_policy: String,
     details: Map<String, Value>,
+    /// Nothing new is made over it; it goes with its last lease.
+    #[serde(default)]
+    pub(super) leaving: bool,
 }
 
 impl Stored {
@@ -70,7 +74,12 @@ impl Stored {
         })
     }
 
-    fn details(&self) -> Fields {
+    /// Whether the sweep may drop users of ours that no lease names.
+    pub(super) fn removes_orphans(&self) -> bool {
+        sweep::removes_orphans(&self.details())
+    }
+
+    pub(super) fn details(&self) -> Fields {
         self.details.clone().into()
     }
 
@@ -107,8 +116,11 @@ pub(super) struct Connection {
     pub(super) spec: &'static drivers::Spec,
     /// Empty: the driver's own shape.
     pub(super) username_template: String,
+    /// Passwords that are hashed already.
+    pub(super) ahead: Arc<Ahead>,
     allowed_roles: Vec<String>,
-    version: Version,
+    pub(super) version: Version,
+    leaving: bool,
 }
 
 impl Connection {
@@ -117,6 +129,9 @@ impl Connection {
     /// # Errors
     /// 400, not Vault's 500: clients try a 500 three times.
     pub(super) fn check_role(&self, role: &str) -> Result<(), Error> {
+        if self.leaving {
+            return Err(Error::bad_request("the connection of this role is being deleted"));
+        }
         if self.allowed_roles.iter().any(|pattern| glob::matches(pattern, role)) {
             return Ok(());
         }
@@ -155,8 +170,11 @@ impl Connections {
         if let Some(open) = self.opened().get(name).filter(|open| open.version == version) {
             return Ok(open.clone());
         }
+        let driver = stored.open(self.random.clone())?;
         let fresh = Connection {
-            driver: stored.open(self.random.clone())?,
+            ahead: Ahead::new(driver.clone(), self.random.clone()),
+            driver,
+            leaving: stored.leaving,
             spec: stored.spec()?,
             username_template: stored.details().string("username_template")?.unwrap_or_default(),
             allowed_roles: stored.allowed_roles,
@@ -175,12 +193,31 @@ impl Connections {
         Ok(fresh)
     }
 
+    /// The connection's entry in the store.
+    pub(super) fn key(&self, name: &str) -> String {
+        self.view.full_key(name)
+    }
+
+    /// Every connection, those that are leaving included.
+    pub(super) async fn all(&self) -> Result<Vec<(String, Stored)>, Error> {
+        let mut found: Vec<(String, Stored)> = Vec::new();
+        loop {
+            let after = found.last().map(|(name, _)| name.clone());
+            let page = self.view.page("", after.as_deref(), 100).await?;
+            if page.is_empty() {
+                return Ok(found);
+            }
+            found.extend(page);
+        }
+    }
+
     pub(super) async fn list(&self) -> Result<Vec<String>, Error> {
-        Ok(self.view.list("").await?)
+        Ok(self.all().await?.into_iter().filter(|(_, stored)| !stored.leaving).map(|(name, _)| name).collect())
     }
 
     pub(super) async fn read(&self, name: &str) -> Result<Answer, Error> {
-        let (stored, _) = self.stored(name).await?.ok_or_else(Error::not_found)?;
+        let stored = self.stored(name).await?.filter(|(stored, _)| !stored.leaving);
+        let (stored, _) = stored.ok_or_else(Error::not_found)?;
         Ok(Answer::data(stored.describe()))
     }
 
@@ -188,11 +225,13 @@ impl Connections {
     pub(super) async fn write(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
         check_name("connection", name)?;
         let (mut stored, version) = self.stored(name).await?.unwrap_or_default();
+        stored.leaving = false;
         stored.merge(fields)?;
         let spec = stored.spec()?;
         if let Some(template) = stored.details().string("username_template")?.filter(|template| !template.is_empty()) {
             username::check(&template, spec, &self.clock, &self.random)?;
         }
+        stored.details().bool("remove_orphans")?;
         let driver = stored.open(self.random.clone())?;
         if fields.bool("verify_connection")?.unwrap_or(true) {
             let verified = driver.verify().await;
@@ -214,16 +253,41 @@ impl Connections {
         })
     }
 
-    pub(super) async fn delete(&self, name: &str) -> Result<Answer, Error> {
+    /// Sets whether the connection is leaving; `false` when there is no such connection.
+    pub(super) async fn set_leaving(&self, name: &str, leaving: bool) -> Result<bool, Error> {
+        let Some((mut stored, version)) = self.stored(name).await? else { return Ok(false) };
+        if stored.leaving != leaving {
+            stored.leaving = leaving;
+            self.view.put_if(name, &stored, version).await?;
+        }
+        Ok(true)
+    }
+
+    /// Removes a connection.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), Error> {
         self.view.delete(name).await?;
         self.forget(name).await;
+        Ok(())
+    }
+
+    /// Closes the connection's pool and opens a new one, whether or not the database answers.
+    pub(super) async fn reset(&self, name: &str) -> Result<Answer, Error> {
+        self.forget(name).await;
+        self.get(name).await?;
         Ok(Answer::empty())
     }
 
-    pub(super) async fn reset(&self, name: &str) -> Result<Answer, Error> {
-        self.forget(name).await;
-        self.get(name).await?.driver.verify().await.map_err(|error| answered(name, error))?;
-        Ok(Answer::empty())
+    /// Resets every connection of one plug-in.
+    pub(super) async fn reload(&self, plugin: &str) -> Result<Answer, Error> {
+        let of_plugin = |(name, stored): (String, Stored)| (stored.plugin_name == plugin).then_some(name);
+        let names: Vec<_> = self.all().await?.into_iter().filter_map(of_plugin).collect();
+        if names.is_empty() && drivers::find(plugin).is_none() {
+            return Err(Error::bad_request(format!("plugin not found in the catalog: {plugin}")));
+        }
+        for name in &names {
+            self.reset(name).await?;
+        }
+        Ok(Answer::data(json!({ "connections": names, "count": names.len() })))
     }
 
     async fn forget(&self, name: &str) {

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::connection::Connections;
-use super::role::Roles;
-use super::{answered, password, username};
+use super::connection::{Connection, Connections};
+use super::role::{Role, Roles};
+use super::spares::{Origin, Spare, Spares};
+use super::{answered, username};
 use crate::base::clock::add;
-use crate::base::{Random, Timestamp};
-use crate::drivers::{self, Driver};
+use crate::base::{Gate, Secret, Timestamp};
+use crate::drivers::{self, Credential, Driver};
 use crate::secrets::{Make, Offer, Outcome, Setup};
-use crate::wire::{Error, Request};
+use crate::wire::{Error, Kind, Request};
 
 /// How long after its lease a user may still log in by the database's own expiry: the safety net, not the rule.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -27,6 +28,13 @@ pub(super) struct Record {
     pub(super) connection: String,
     /// Used once the role is gone.
     pub(super) revocation_statements: Vec<String>,
+    /// Used once the role is gone.
+    #[serde(default = "yes")]
+    pub(super) end_sessions: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The expiry that the database is told for a lease that ends at `lease`.
@@ -34,82 +42,198 @@ pub(super) fn database_expiry(lease: Timestamp) -> Timestamp {
     add(lease, MARGIN)
 }
 
-/// Describes a new credential of `role`. Nothing has happened in the database yet.
-///
-/// # Errors
-/// 400 for an unknown role, one that its connection does not allow, or a wrong `ttl`.
-pub(super) async fn offer(
-    setup: &Setup,
-    connections: &Arc<Connections>,
-    roles: &Roles,
-    role_name: &str,
-    request: &Request,
-) -> Result<Outcome, Error> {
-    let unknown = || Error::bad_request(format!("unknown role: {role_name}"));
-    let role = roles.get(role_name).await?.ok_or_else(unknown)?;
-    let connection = connections.get(&role.db_name).await?;
-    connection.check_role(role_name)?;
-    if !connection.spec.credentials.contains(&role.credential_type.as_str()) {
-        return Err(Error::bad_request(format!("unsupported credential_type: {:?}", role.credential_type)));
-    }
-    if role.creation_statements.is_empty() && connection.spec.capabilities.needs_creation_statements {
-        return Err(Error::bad_request(format!("role {role_name:?}: empty creation statements")));
-    }
-    let username = username::make(
-        &connection.username_template,
-        connection.spec,
-        &request.caller.display_name,
-        role_name,
-        &setup.clock,
-        &setup.random,
-    )?;
-    let record = Record {
-        username: username.clone(),
-        role: role_name.to_owned(),
-        connection: role.db_name.clone(),
-        revocation_statements: role.revocation_statements.clone(),
-    };
-    let record = serde_json::to_value(record)
-        .map_err(|error| Error::internal("the lease's record cannot be written").caused_by(error))?;
-    let making = Making {
-        driver: connection.driver,
-        connection: role.db_name.clone(),
-        username,
-        statements: role.creation_statements.clone(),
-        random: setup.random.clone(),
-    };
-    Ok(Outcome::Lease(Offer {
-        terms: role.terms(),
-        requested: request.fields.seconds("ttl")?,
-        renewable: true,
-        group: role.db_name,
-        record,
-        make: Box::new(making),
-    }))
+/// Where credentials come from.
+pub(super) struct Source<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) connections: &'a Connections,
+    pub(super) roles: &'a Roles,
+    pub(super) spares: &'a Spares,
 }
 
+/// A role and its connection, as one credential is made from them.
+struct Recipe {
+    name: String,
+    role: Role,
+    connection: Connection,
+    origin: Origin,
+}
+
+impl Source<'_> {
+    /// Describes a credential of a role for whoever asks. Nothing has happened in the database yet.
+    ///
+    /// # Errors
+    /// 400 for an unknown role, one that its connection does not allow, or a wrong `ttl`.
+    pub(super) async fn offer(&self, role_name: &str, request: &Request) -> Result<Outcome, Error> {
+        let recipe = self.recipe(role_name).await?;
+        let mut offer = match self.spares.take(role_name, recipe.origin) {
+            Some(spare) => self.hand_over(recipe, spare)?,
+            None => self.fresh(recipe, &request.caller.display_name, true)?,
+        };
+        offer.requested = request.fields.seconds("ttl")?;
+        Ok(Outcome::Lease(offer))
+    }
+
+    /// Describes a user that may not log in yet.
+    ///
+    /// # Errors
+    /// As [`Source::offer`], and 400 when the database cannot keep users from logging in.
+    pub(super) async fn spare(&self, role_name: &str) -> Result<(Offer, Origin), Error> {
+        let recipe = self.recipe(role_name).await?;
+        if !recipe.connection.spec.capabilities.disables_logins {
+            return Err(Error::bad_request(format!("role {role_name:?}: this database cannot keep spares")));
+        }
+        let origin = recipe.origin;
+        Ok((self.fresh(recipe, "spare", false)?, origin))
+    }
+
+    /// What a role's spares are to be made from now; `None` for a role that wants none, or is gone.
+    ///
+    /// # Errors
+    /// As [`Source::offer`].
+    pub(super) async fn wanted(&self, role_name: &str) -> Result<Option<(u32, Origin)>, Error> {
+        match self.roles.get(role_name).await? {
+            Some(role) if role.spares > 0 => {
+                let recipe = self.recipe(role_name).await?;
+                Ok(Some((role.spares, recipe.origin)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    async fn recipe(&self, role_name: &str) -> Result<Recipe, Error> {
+        let unknown = || Error::bad_request(format!("unknown role: {role_name}"));
+        let (role, version) = self.roles.stored(role_name).await?.ok_or_else(unknown)?;
+        let connection = self.connections.get(&role.db_name).await?;
+        connection.check_role(role_name)?;
+        if !connection.spec.credentials.contains(&role.credential_type.as_str()) {
+            return Err(Error::bad_request(format!("unsupported credential_type: {:?}", role.credential_type)));
+        }
+        if role.creation_statements.is_empty() && connection.spec.capabilities.needs_creation_statements {
+            return Err(Error::bad_request(format!("role {role_name:?}: empty creation statements")));
+        }
+        let origin = Origin { role: version, connection: connection.version };
+        Ok(Recipe { name: role_name.to_owned(), role, connection, origin })
+    }
+
+    /// A user that is yet to be made.
+    fn fresh(&self, recipe: Recipe, display_name: &str, login: bool) -> Result<Offer, Error> {
+        let Setup { clock, random, .. } = self.setup;
+        let Recipe { connection, name, .. } = &recipe;
+        let username =
+            username::make(&connection.username_template, connection.spec, display_name, name, clock, random)?;
+        let make = Making {
+            connection: recipe.connection.clone(),
+            name: recipe.role.db_name.clone(),
+            username: username.clone(),
+            statements: recipe.role.creation_statements.clone(),
+            rollback: recipe.role.rollback_statements.clone(),
+            mark: mark(&self.setup.uuid, &recipe.role.db_name),
+            login,
+        };
+        self.describe(recipe, username, None, Box::new(make))
+    }
+
+    /// A user that is there already.
+    fn hand_over(&self, recipe: Recipe, spare: Spare) -> Result<Offer, Error> {
+        let Spare { lease, username, password, .. } = spare;
+        let make = HandingOver {
+            driver: recipe.connection.driver.clone(),
+            name: recipe.role.db_name.clone(),
+            username: username.clone(),
+            password,
+        };
+        self.describe(recipe, username, Some(lease), Box::new(make))
+    }
+
+    fn describe(
+        &self,
+        recipe: Recipe,
+        username: String,
+        stocked: Option<String>,
+        make: Box<dyn Make>,
+    ) -> Result<Offer, Error> {
+        let Recipe { role, origin, name, .. } = recipe;
+        let terms = role.terms();
+        let record = Record {
+            username,
+            connection: role.db_name.clone(),
+            end_sessions: role.end_sessions,
+            role: name.clone(),
+            revocation_statements: role.revocation_statements,
+        };
+        let record = serde_json::to_value(record)
+            .map_err(|error| Error::internal("the lease's record cannot be written").caused_by(error))?;
+        let expect =
+            vec![(self.roles.key(&name), origin.role), (self.connections.key(&role.db_name), origin.connection)];
+        Ok(Offer { terms, requested: None, renewable: true, group: role.db_name, record, stocked, expect, make })
+    }
+}
+
+/// What users of a connection carry, so that those that no lease names can be told from others'.
+pub(super) fn mark(mount_uuid: &str, connection: &str) -> String {
+    format!("lessor {mount_uuid}/{connection}")
+}
+
+/// Makes a user.
 struct Making {
-    driver: Arc<dyn Driver>,
-    connection: String,
+    connection: Connection,
+    name: String,
     username: String,
     statements: Vec<String>,
-    random: Arc<dyn Random>,
+    rollback: Vec<String>,
+    mark: String,
+    login: bool,
 }
 
 #[async_trait]
 impl Make for Making {
-    async fn make(self: Box<Self>, expires: Timestamp) -> Result<Map<String, Value>, Error> {
-        let password = password::generate(&*self.random);
+    async fn make(self: Box<Self>, expires: Timestamp, recorded: Gate) -> Result<Map<String, Value>, Error> {
+        let failed = |error| answered(&self.name, error);
+        let made = self.connection.ahead.take().await.map_err(failed)?;
         let user = drivers::NewUser {
             username: &self.username,
-            password: &password,
+            credential: Credential::Password { password: &made.password, prepared: made.prepared.as_ref() },
             expires: database_expiry(expires),
             statements: &self.statements,
+            rollback: &self.rollback,
+            mark: &self.mark,
+            login: self.login,
         };
-        self.driver.create(user).await.map_err(|error| answered(&self.connection, error))?;
-        let mut data = Map::new();
-        data.insert("username".into(), json!(self.username));
-        data.insert("password".into(), json!(password.expose()));
-        Ok(data)
+        self.connection.driver.create(user, &recorded).await.map_err(failed)?;
+        Ok(answer(&self.username, &made.password))
     }
+}
+
+/// Lets a user that was made ahead log in.
+struct HandingOver {
+    driver: Arc<dyn Driver>,
+    name: String,
+    username: String,
+    password: Secret,
+}
+
+#[async_trait]
+impl Make for HandingOver {
+    async fn make(self: Box<Self>, expires: Timestamp, recorded: Gate) -> Result<Map<String, Value>, Error> {
+        let change = drivers::Change {
+            username: &self.username,
+            credential: None,
+            expires: Some(database_expiry(expires)),
+            login: Some(true),
+            statements: &[],
+        };
+        self.driver.update(change, &recorded).await.map_err(|error| match error.kind() {
+            // Somebody dropped the spare behind our back: the caller gets another.
+            drivers::Kind::Absent => Error::new(Kind::Unavailable, "the spare was dropped outside").caused_by(error),
+            _ => answered(&self.name, error),
+        })?;
+        Ok(answer(&self.username, &self.password))
+    }
+}
+
+fn answer(username: &str, password: &Secret) -> Map<String, Value> {
+    let mut data = Map::new();
+    data.insert("username".into(), json!(username));
+    data.insert("password".into(), json!(password.expose()));
+    data
 }

@@ -1,24 +1,33 @@
 //! The database engine: connections, roles and credentials (vault-api.md section 3).
 //!
 //! `connection.rs` keeps and opens connections, `role.rs` keeps roles, `creds.rs` describes a credential before it is made
-//! and makes it afterwards, `password.rs` and `username.rs` make its two halves.
+//! and makes it afterwards, `password.rs` and `username.rs` make its two halves, `ahead.rs` and `spares.rs` make passwords and
+//! users before they are asked for; `leaving.rs` deletes, `sweep.rs` compares with what the databases have.
 
+mod ahead;
 mod connection;
 mod creds;
+mod leaving;
 mod password;
 mod role;
+mod spares;
+mod sweep;
 mod username;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use self::connection::Connections;
-use self::creds::Record;
+use self::creds::{Record, Source};
 use self::role::Roles;
+use self::spares::Spares;
 use super::{Outcome, SecretsEngine, Setup, Spec, Terms};
-use crate::base::Timestamp;
+use crate::base::shutdown::{self, Shutdown, Trigger};
+use crate::base::{Gate, Timestamp, telemetry};
 use crate::drivers;
 use crate::wire::{Answer, Error, Kind, Operation, Request};
 
@@ -27,22 +36,61 @@ pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database:
 
 /// One mount.
 struct Database {
-    connections: Arc<Connections>,
+    connections: Connections,
     roles: Roles,
+    spares: Spares,
+    /// What the last sweep of each connection found.
+    swept: Mutex<BTreeMap<String, sweep::Found>>,
     setup: Setup,
+    close: Trigger,
+    closed: Shutdown,
 }
 
 impl Database {
     fn new(setup: Setup) -> Self {
         let connections = Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
-        Self { connections: Arc::new(connections), roles: Roles::new(setup.view.sub("role")), setup }
+        let roles = Roles::new(setup.view.sub("role"));
+        let (close, closed) = shutdown::channel();
+        Self { connections, roles, spares: Spares::default(), swept: Mutex::default(), setup, close, closed }
     }
 
-    /// The role behind a lease, for renewal and revocation by its present statements.
-    fn record(record: &Value) -> Result<Record, Error> {
-        serde_json::from_value(record.clone())
-            .map_err(|error| Error::internal("the lease's record cannot be read").caused_by(error))
+    fn source(&self) -> Source<'_> {
+        let Self { setup, connections, roles, spares, .. } = self;
+        Source { setup, connections, roles, spares }
     }
+
+    /// What `sys/lessor/` answers about a mount: `lessor/spares/:role`, `lessor/orphans/:connection`.
+    async fn own(&self, request: &Request, what: &str, name: &str) -> Result<Answer, Error> {
+        match (what, request.operation) {
+            ("spares", Operation::Read) => {
+                let role = self.roles.get(name).await?.ok_or_else(Error::not_found)?;
+                Ok(Answer::data(json!({ "wanted": role.spares, "ready": self.spares.count(name) })))
+            }
+            ("orphans", Operation::Read) => self.orphans(name, false).await,
+            ("orphans", Operation::Write) => self.orphans(name, request.fields.bool("remove")?.unwrap_or(false)).await,
+            ("spares" | "orphans", _) => Err(Error::unsupported_operation()),
+            _ => Err(Error::unsupported_path()),
+        }
+    }
+
+    /// Writes a role; its spares are made anew.
+    async fn write_role(&self, name: &str, request: &Request) -> Result<Answer, Error> {
+        let answer = self.roles.write(name, &request.fields).await?;
+        self.spares.look_at(name);
+        Ok(answer)
+    }
+
+    async fn write_connection(&self, name: &str, request: &Request) -> Result<Answer, Error> {
+        let answer = self.connections.write(name, &request.fields).await?;
+        self.look_at_spares(Some(name)).await?;
+        Ok(answer)
+    }
+}
+
+/// A lease's record.
+fn parse_record(record: &Value) -> Result<Record, Error> {
+    serde_json::from_value(record.clone())
+        .map_err(|error| Error::internal("the lease's record cannot be read").caused_by(error))
 }
 
 #[async_trait]
@@ -53,17 +101,17 @@ impl SecretsEngine for Database {
         let answer = match (request.operation, &segments[..]) {
             (List, ["config"]) => Answer::keys(self.connections.list().await?)?,
             (List, ["roles"]) => Answer::keys(self.roles.list().await?)?,
-            (Write | Patch, ["config", name]) => self.connections.write(name, &request.fields).await?,
+            (Write | Patch, ["config", name]) => self.write_connection(name, &request).await?,
             (Read, ["config", name]) => self.connections.read(name).await?,
-            (Delete, ["config", name]) => self.connections.delete(name).await?,
+            (Delete, ["config", name]) => self.delete_connection(name, &request.fields).await?,
             (Write, ["reset", name]) => self.connections.reset(name).await?,
-            (Write | Patch, ["roles", name]) => self.roles.write(name, &request.fields).await?,
+            (Write, ["reload", plugin]) => self.connections.reload(plugin).await?,
+            (Write | Patch, ["roles", name]) => self.write_role(name, &request).await?,
             (Read, ["roles", name]) => self.roles.read(name).await?,
-            (Delete, ["roles", name]) => self.roles.delete(name).await?,
-            (Read, ["creds", name]) => {
-                return creds::offer(&self.setup, &self.connections, &self.roles, name, &request).await;
-            }
-            (_, ["config" | "roles"] | ["config" | "roles" | "creds" | "reset", _]) => {
+            (Delete, ["roles", name]) => self.delete_role(name, &request.fields).await?,
+            (Read, ["creds", name]) => return self.source().offer(name, &request).await,
+            (_, ["lessor", what, name]) => self.own(&request, what, name).await?,
+            (_, ["config" | "roles"] | ["config" | "roles" | "creds" | "reset" | "reload", _]) => {
                 return Err(Error::unsupported_operation());
             }
             _ => return Err(Error::unsupported_path()),
@@ -80,37 +128,60 @@ impl SecretsEngine for Database {
     }
 
     async fn terms(&self, record: &Value) -> Result<Terms, Error> {
-        let record = Self::record(record)?;
+        let record = parse_record(record)?;
         let gone = || Error::bad_request(format!("could not find role with name {:?}", record.role));
         Ok(self.roles.get(&record.role).await?.ok_or_else(gone)?.terms())
     }
 
     async fn renew(&self, record: &Value, expires: Timestamp) -> Result<(), Error> {
-        let record = Self::record(record)?;
+        let record = parse_record(record)?;
         let role = self.roles.get(&record.role).await?;
         let statements = role.map(|role| role.renew_statements).unwrap_or_default();
         let connection = self.connections.get(&record.connection).await?;
         let change = drivers::Change {
             username: &record.username,
-            password: None,
+            credential: None,
             expires: Some(creds::database_expiry(expires)),
+            login: None,
             statements: &statements,
         };
-        connection.driver.update(change).await.map_err(|error| answered(&record.connection, error))
+        let done = connection.driver.update(change, &Gate::opened()).await;
+        done.map_err(|error| answered(&record.connection, error))
     }
 
     async fn revoke(&self, record: &Value) -> Result<(), Error> {
-        let record = Self::record(record)?;
-        let role = self.roles.get(&record.role).await?;
+        let record = parse_record(record)?;
+        self.spares.forget(&record.role, &record.username);
         // The role may be gone, or belong to another connection now: then what the lease remembers counts.
-        let role = role.filter(|role| role.db_name == record.connection);
-        let statements = role.map_or(record.revocation_statements, |role| role.revocation_statements);
+        let role = self.roles.get(&record.role).await?.filter(|role| role.db_name == record.connection);
+        let (statements, end_sessions) = match role {
+            Some(role) => (role.revocation_statements, role.end_sessions),
+            None => (record.revocation_statements, record.end_sessions),
+        };
         let connection = self.connections.get(&record.connection).await?;
-        let user = drivers::DropUser { username: &record.username, statements: &statements };
+        let user = drivers::DropUser { username: &record.username, statements: &statements, end_sessions };
         connection.driver.delete(user).await.map_err(|error| answered(&record.connection, error))
     }
 
+    async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        let begin = async {
+            let roles = self.roles.list().await?;
+            self.spares.begin(&*self.setup.leases, roles).await
+        };
+        if let Err(error) = begin.await {
+            tracing::error!(error = telemetry::chain(&error), "spares of before cannot be found");
+        }
+        let source = self.source();
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = self.closed.requested() => {}
+            () = self.spares.tend(&source, &self.setup.clock, &self.setup.random) => {}
+            () = self.sweep_for_ever() => {}
+        }
+    }
+
     async fn close(&self) {
+        self.close.stop();
         self.connections.close().await;
     }
 }
@@ -122,6 +193,7 @@ fn answered(connection: &str, error: drivers::Error) -> Error {
         drivers::Kind::Connect | drivers::Kind::Timeout | drivers::Kind::Refused => Kind::Upstream,
         drivers::Kind::Conflict => Kind::Unavailable,
         drivers::Kind::Config | drivers::Kind::Statement => Kind::BadRequest,
+        drivers::Kind::Absent => Kind::NotFound,
     };
     Error::new(kind, format!("connection {connection:?}: {}", error.message())).caused_by(error)
 }

@@ -18,10 +18,16 @@ const KNOWN: &[&str] = &[
     "max_ttl",
     "credential_type",
     "credential_config",
+    "end_sessions",
+    "spares",
 ];
 
+/// The most spares of one role.
+const MOST_SPARES: i64 = 10_000;
+
 /// A role as it is stored; TTLs in whole seconds, 0 is the mount's.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Role {
     pub(super) db_name: String,
     pub(super) creation_statements: Vec<String>,
@@ -32,6 +38,28 @@ pub(super) struct Role {
     pub(super) max_ttl: u64,
     pub(super) credential_type: String,
     pub(super) credential_config: Map<String, Value>,
+    /// Whether a user's sessions end with its lease.
+    pub(super) end_sessions: bool,
+    /// How many users are kept ready.
+    pub(super) spares: u32,
+}
+
+impl Default for Role {
+    fn default() -> Self {
+        Self {
+            db_name: String::new(),
+            creation_statements: Vec::new(),
+            revocation_statements: Vec::new(),
+            rollback_statements: Vec::new(),
+            renew_statements: Vec::new(),
+            default_ttl: 0,
+            max_ttl: 0,
+            credential_type: String::new(),
+            credential_config: Map::new(),
+            end_sessions: true,
+            spares: 0,
+        }
+    }
 }
 
 impl Role {
@@ -61,6 +89,13 @@ impl Role {
         }
         if let Some(kind) = fields.string("credential_type")? {
             self.credential_type = kind;
+        }
+        if let Some(end) = fields.bool("end_sessions")? {
+            self.end_sessions = end;
+        }
+        if let Some(spares) = fields.int("spares")? {
+            let wrong = || Error::bad_request(format!("spares: {spares} is not between 0 and {MOST_SPARES}"));
+            self.spares = u32::try_from(spares).ok().filter(|_| spares <= MOST_SPARES).ok_or_else(wrong)?;
         }
         match fields.value("credential_config") {
             Some(Value::Object(config)) => self.credential_config = config.clone(),
@@ -102,6 +137,13 @@ impl Role {
         if !self.credential_config.is_empty() {
             data["credential_config"] = json!(self.credential_config);
         }
+        // What Vault does not know is shown only where it was set: clients compare whole answers.
+        if !self.end_sessions {
+            data["end_sessions"] = json!(false);
+        }
+        if self.spares > 0 {
+            data["spares"] = json!(self.spares);
+        }
         data
     }
 }
@@ -114,8 +156,13 @@ impl Roles {
         Self(view)
     }
 
-    async fn stored(&self, name: &str) -> Result<Option<(Role, Version)>, Error> {
+    pub(super) async fn stored(&self, name: &str) -> Result<Option<(Role, Version)>, Error> {
         Ok(self.0.get(name).await?)
+    }
+
+    /// The role's entry in the store.
+    pub(super) fn key(&self, name: &str) -> String {
+        self.0.full_key(name)
     }
 
     pub(super) async fn get(&self, name: &str) -> Result<Option<Role>, Error> {
@@ -142,8 +189,7 @@ impl Roles {
         })
     }
 
-    pub(super) async fn delete(&self, name: &str) -> Result<Answer, Error> {
-        self.0.delete(name).await?;
-        Ok(Answer::empty())
+    pub(super) async fn delete(&self, name: &str) -> Result<(), Error> {
+        Ok(self.0.delete(name).await?)
     }
 }

@@ -1,0 +1,148 @@
+//! Deleting roles and connections that have live leases: refused, or with all their leases, or by force.
+
+use serde_json::json;
+
+use super::creds::Record;
+use super::{Database, parse_record};
+use crate::secrets::{Ending, Held};
+use crate::wire::{Answer, Error, Fields};
+
+/// Leases read at a time.
+const PAGE: usize = 1000;
+
+/// What to do about live leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leases {
+    /// Refuse.
+    Keep,
+    /// Revoke them; what they need stays until the last is gone.
+    Cascade,
+    /// Try to revoke them now, then forget them.
+    Force,
+}
+
+impl Leases {
+    fn read(fields: &Fields) -> Result<Self, Error> {
+        match (fields.bool("cascade")?.unwrap_or(false), fields.bool("force")?.unwrap_or(false)) {
+            (true, true) => Err(Error::bad_request("cascade and force exclude each other: ask for one of them")),
+            (true, false) => Ok(Self::Cascade),
+            (false, true) => Ok(Self::Force),
+            (false, false) => Ok(Self::Keep),
+        }
+    }
+}
+
+impl Database {
+    /// `DELETE config/:name`.
+    pub(super) async fn delete_connection(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
+        let how = Leases::read(fields)?;
+        // From here on no lease can be recorded for it, so the count below is final.
+        if !self.connections.set_leaving(name, true).await? {
+            return Ok(Answer::empty());
+        }
+        let held = self.held(|_, record| record.connection == name).await?;
+        self.look_at_spares(Some(name)).await?;
+        match how {
+            Leases::Keep if held.iter().any(|held| !held.stocked && !held.ended) => {
+                self.connections.set_leaving(name, false).await?;
+                self.look_at_spares(Some(name)).await?;
+                Err(refused("connection", name, &held))
+            }
+            Leases::Keep | Leases::Cascade => {
+                self.setup.leases.end(ids(&held), Ending::Later).await?;
+                self.remove_left().await?;
+                Ok(Answer::empty())
+            }
+            Leases::Force => {
+                let answer = self.force(held).await?;
+                self.connections.remove(name).await?;
+                Ok(answer)
+            }
+        }
+    }
+
+    /// `DELETE roles/:name`. Leases remember how to drop their user, so they may outlive their role while that happens.
+    pub(super) async fn delete_role(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
+        let how = Leases::read(fields)?;
+        let held = self.held(|_, record| record.role == name).await?;
+        if how == Leases::Keep && held.iter().any(|held| !held.stocked && !held.ended) {
+            return Err(refused("role", name, &held));
+        }
+        self.roles.delete(name).await?;
+        self.spares.look_at(name);
+        if how == Leases::Force {
+            return self.force(held).await;
+        }
+        self.setup.leases.end(ids(&held), Ending::Later).await?;
+        Ok(Answer::empty())
+    }
+
+    async fn force(&self, held: Vec<Held>) -> Result<Answer, Error> {
+        let left = self.setup.leases.end(ids(&held), Ending::Force).await?;
+        let left: Vec<_> = held
+            .iter()
+            .filter(|held| left.contains(&held.id))
+            .filter_map(|held| Some(parse_record(&held.record).ok()?.username))
+            .collect();
+        if left.is_empty() {
+            return Ok(Answer::empty());
+        }
+        tracing::warn!(users = left.len(), "forced: users may be left behind in their database");
+        let warning = "these users could not be dropped and may be left behind: drop them by hand";
+        Ok(Answer::data(json!({ "left_behind": left })).warn(warning))
+    }
+
+    /// Removes the connections that were to go and whose last lease is gone.
+    pub(super) async fn remove_left(&self) -> Result<(), Error> {
+        let leaving = self.connections.all().await?.into_iter().filter(|(_, stored)| stored.leaving);
+        let leaving: Vec<_> = leaving.map(|(name, _)| name).collect();
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let held = self.held(|_, record| leaving.contains(&record.connection)).await?;
+        let used: Vec<_> = held.iter().filter_map(|held| Some(parse_record(&held.record).ok()?.connection)).collect();
+        for name in leaving.iter().filter(|name| !used.contains(name)) {
+            self.connections.remove(name).await?;
+        }
+        Ok(())
+    }
+
+    /// The leases of this mount for which `wanted` holds.
+    pub(super) async fn held(&self, wanted: impl Fn(&Held, &Record) -> bool) -> Result<Vec<Held>, Error> {
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.setup.leases.page(after.as_deref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.id.clone());
+            for held in page {
+                if wanted(&held, &parse_record(&held.record)?) {
+                    found.push(held);
+                }
+            }
+        }
+    }
+
+    /// Has the roles of a connection, or all, get or lose their spares.
+    pub(super) async fn look_at_spares(&self, connection: Option<&str>) -> Result<(), Error> {
+        for name in self.roles.list().await? {
+            let role = self.roles.get(&name).await?;
+            if role.is_some_and(|role| role.spares > 0 && connection.is_none_or(|wanted| wanted == role.db_name)) {
+                self.spares.look_at(&name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ids(held: &[Held]) -> Vec<String> {
+    held.iter().map(|held| held.id.clone()).collect()
+}
+
+fn refused(what: &str, name: &str, held: &[Held]) -> Error {
+    let live = held.iter().filter(|held| !held.stocked && !held.ended).count();
+    Error::bad_request(format!(
+        "{what} {name:?} has {live} live leases: revoke them first, or delete it with cascade=true (revokes them), or with \
+         force=true (forgets those whose user cannot be dropped, and says which users those are)"
+    ))
+}

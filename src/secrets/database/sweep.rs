@@ -1,0 +1,221 @@
+//! Comparing the users of a database with the leases: users that no lease names (orphans), leases whose user is gone.
+//!
+//! Ours are known by their mark, which was written when they were made. A user without it is never touched, whatever its name.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use super::creds::mark;
+use super::{Database, answered, parse_record};
+use crate::base::clock::seconds_between;
+use crate::base::{Timestamp, telemetry};
+use crate::drivers::{DropUser, FoundUser, UsernameShape};
+use crate::secrets::Ending;
+use crate::wire::{Answer, Error, Fields};
+
+/// Between two sweeps; after one that took long, fifty times its length.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a database may take to list its users, in a sweep that nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A lease younger than that may still be on its way to its user.
+const BEING_MADE: u64 = 60;
+
+/// What one sweep found for one connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Users of ours that no lease names.
+    pub(super) orphans: Vec<String>,
+    /// Users that no lease names and whose names look like ours, but which do not carry our mark: of another engine, or made
+    /// by hand. Never touched.
+    pub(super) unmarked: Vec<String>,
+    /// Leases whose user is gone, and the user.
+    pub(super) lost: Vec<(String, String)>,
+}
+
+impl Database {
+    /// `lessor/orphans/:connection`: a dry run, or with `remove=true` the removal of what it finds.
+    pub(super) async fn orphans(&self, name: &str, remove: bool) -> Result<Answer, Error> {
+        let connection = self.connections.get(name).await?;
+        let began = self.setup.clock.now();
+        let users = connection.driver.users(&mark(&self.setup.uuid, name)).await;
+        let users = users.map_err(|error| answered(name, error))?;
+        let found = self.compare(BTreeMap::from([(name.to_owned(), users)]), began).await?;
+        let found = found.into_iter().next().map(|(_, found)| found).unwrap_or_default();
+        let mut removed = Vec::new();
+        if remove {
+            removed = self.remove_orphans(name, &found.orphans).await?;
+        }
+        self.swept
+            .lock()
+            .await
+            .insert(name.to_owned(), Found { orphans: without(&found.orphans, &removed), ..found.clone() });
+        let lost: Vec<Value> =
+            found.lost.iter().map(|(lease, user)| json!({ "lease_id": lease, "username": user })).collect();
+        Ok(Answer::data(json!({
+            "orphans": found.orphans, "unmarked": found.unmarked, "lost": lost, "removed": removed, "dry_run": !remove,
+        })))
+    }
+
+    /// Drops users that carry our mark and that no lease names; returns those that are gone.
+    async fn remove_orphans(&self, name: &str, orphans: &[String]) -> Result<Vec<String>, Error> {
+        let connection = self.connections.get(name).await?;
+        let mut removed = Vec::new();
+        for username in orphans {
+            let user = DropUser { username, statements: &[], end_sessions: true };
+            match connection.driver.delete(user).await {
+                Ok(()) => removed.push(username.clone()),
+                Err(error) => tracing::warn!(connection = name, %error, "an orphan cannot be dropped"),
+            }
+        }
+        tracing::info!(connection = name, orphans = orphans.len(), removed = removed.len(), "orphans were removed");
+        Ok(removed)
+    }
+
+    /// Sweeps all connections again and again.
+    pub(super) async fn sweep_for_ever(&self) {
+        let clock = &self.setup.clock;
+        loop {
+            let began = clock.now();
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(error = telemetry::chain(&error), "the sweep for orphans stopped");
+            }
+            let took = Duration::from_secs(seconds_between(began, clock.now()));
+            clock.sleep(INTERVAL.max(took * 50)).await;
+        }
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        self.remove_left().await?;
+        let began = self.setup.clock.now();
+        let names = self.connections.all().await?.into_iter().filter(|(_, stored)| !stored.leaving);
+        let lists = join_all(names.map(|(name, stored)| async move {
+            let users = self.list_users(&name).await;
+            (name, stored.removes_orphans(), users)
+        }))
+        .await;
+        let removing: HashSet<_> =
+            lists.iter().filter(|(_, removes, _)| *removes).map(|(name, ..)| name.clone()).collect();
+        let users: BTreeMap<_, _> = lists.into_iter().filter_map(|(name, _, users)| Some((name, users?))).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        for (name, mut found) in self.compare(users, began).await? {
+            if !found.orphans.is_empty() && removing.contains(&name) {
+                let removed = self.remove_orphans(&name, &found.orphans).await?;
+                found.orphans = without(&found.orphans, &removed);
+            }
+            if !found.lost.is_empty() {
+                tracing::warn!(
+                    connection = name,
+                    leases = found.lost.len(),
+                    "users were dropped outside; their leases end"
+                );
+                let ids = found.lost.iter().map(|(lease, _)| lease.clone()).collect();
+                self.setup.leases.end(ids, Ending::Later).await?;
+            }
+            self.swept.lock().await.insert(name, found);
+        }
+        Ok(())
+    }
+
+    /// The users of a connection; `None` when its database cannot say.
+    async fn list_users(&self, name: &str) -> Option<Vec<FoundUser>> {
+        let connection = self.connections.get(name).await.ok()?;
+        if !connection.spec.capabilities.marks_users {
+            return None;
+        }
+        let mark = mark(&self.setup.uuid, name);
+        tokio::select! {
+            users = connection.driver.users(&mark) => match users {
+                Ok(users) => Some(users),
+                Err(error) => {
+                    tracing::debug!(connection = name, %error, "the sweep cannot list users");
+                    None
+                }
+            },
+            () = self.setup.clock.sleep(PATIENCE) => None,
+        }
+    }
+
+    /// Compares users with leases that are read after them: whoever has a lease had it before it had a user.
+    async fn compare(
+        &self,
+        users: BTreeMap<String, Vec<FoundUser>>,
+        listed: Timestamp,
+    ) -> Result<BTreeMap<String, Found>, Error> {
+        let mut named: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+        let mut found: BTreeMap<String, Found> = users.keys().map(|name| (name.clone(), Found::default())).collect();
+        let exists: BTreeMap<&str, HashSet<&str>> = users
+            .iter()
+            .map(|(name, users)| (name.as_str(), users.iter().map(|user| user.username.as_str()).collect()))
+            .collect();
+        for held in self.held(|_, record| users.contains_key(&record.connection)).await? {
+            let record = parse_record(&held.record)?;
+            let there = exists.get(record.connection.as_str()).is_some_and(|users| users.contains(&*record.username));
+            let settled = seconds_between(held.issued, listed) > BEING_MADE;
+            if !there && settled && !held.ended {
+                let found = found.entry(record.connection.clone()).or_default();
+                found.lost.push((held.id, record.username.clone()));
+            }
+            named.entry(record.connection).or_default().insert(record.username);
+        }
+        for (name, users) in users {
+            let named = named.remove(&name).unwrap_or_default();
+            let shape = self.connections.get(&name).await?.spec.username;
+            let found = found.entry(name).or_default();
+            for user in users.into_iter().filter(|user| !named.contains(&user.username)) {
+                if user.marked {
+                    found.orphans.push(user.username);
+                } else if looks_like_ours(&shape, &user.username) {
+                    found.unmarked.push(user.username);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a connection's owner lets the sweep drop what it finds.
+pub(super) fn removes_orphans(details: &Fields) -> bool {
+    details.bool("remove_orphans").ok().flatten().unwrap_or(false)
+}
+
+fn without(all: &[String], removed: &[String]) -> Vec<String> {
+    all.iter().filter(|name| !removed.contains(name)).cloned().collect()
+}
+
+/// Whether a name has the driver's default shape: its prefix, and a random part and a time at its end.
+fn looks_like_ours(shape: &UsernameShape, name: &str) -> bool {
+    let mut parts = name.rsplit(shape.separator);
+    let (time, random) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    name.split(shape.separator).next() == Some(shape.prefix)
+        && time.len() == 10
+        && time.chars().all(|c| c.is_ascii_digit())
+        && random.len() == shape.random
+        && random.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_default_shape_are_recognised() {
+        let shape = crate::drivers::find("postgresql-database-plugin").unwrap().username;
+        for (name, expected) in [
+            ("v-token-app-aB3dEfGhIjKlMnOpQrSt-1700000000", true),
+            ("v-aB3dEfGhIjKlMnOpQrSt-1700000000", true),
+            ("v-token-app-short-1700000000", false),
+            ("x-token-app-aB3dEfGhIjKlMnOpQrSt-1700000000", false),
+            ("v-token-app-aB3dEfGhIjKlMnOpQrSt-17", false),
+            ("postgres", false),
+        ] {
+            assert_eq!(looks_like_ours(&shape, name), expected, "{name}");
+        }
+    }
+}
