@@ -146,13 +146,17 @@ mod tests {
     #[tokio::test]
     async fn those_that_wait_share_a_run_and_each_gets_its_own_answer() {
         let (batches, turns) = slow(1, 0);
-        let calls = join_all((0..10).map(|job| batches.call(job)));
-        let (results, ()) = tokio::join!(calls, async {
-            while batches.state().waiting.len() < 9 {
-                tokio::task::yield_now().await;
-            }
-            turns.add_permits(2);
-        });
+        let call = |job| {
+            let batches = batches.clone();
+            async move { batches.call(job).await }
+        };
+        let first = tokio::spawn(call(0));
+        while batches.state().running == 0 || !batches.state().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        turns.add_permits(2);
+        let mut results = join_all((1..10).map(call)).await;
+        results.insert(0, first.await.unwrap());
         assert_eq!(batches.work.runs.load(Ordering::Relaxed), 2, "the first alone, the others together");
         for (job, result) in results.into_iter().enumerate() {
             assert_eq!(result.is_err(), job % 2 == 1);
