@@ -6,6 +6,7 @@ use super::lease::book::{Book, Slot};
 use super::lease::issue::Issued;
 use super::lease::{Leases, Parts};
 use super::policies::{Access, Policies};
+use super::quota::Quotas;
 use super::request::{Incoming, Reply};
 use super::token::{Found, Tokens};
 use super::ttl::Limits;
@@ -16,6 +17,9 @@ use crate::base::{Clock, Random};
 use crate::secrets::{self, SecretsEngine};
 use crate::storage::{Backend, View};
 use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
+
+/// Where engines answer what `sys/lessor/` asks them; below a mount nobody else reaches it.
+pub(super) const OWN: &str = "lessor/";
 
 /// How often a request is answered anew because the role or connection was changed under it.
 const OFFERS: u32 = 4;
@@ -76,6 +80,7 @@ impl Core {
             mounts: mounts.clone(),
             tokens: tokens.clone(),
             limits: settings.limits,
+            quotas: Quotas::load(view.sub("quota"), view.sub("lease")).await?,
             clock: clock.clone(),
             random: random.clone(),
         });
@@ -259,6 +264,9 @@ impl Core {
         if mounted.entry.tainted {
             return Err(no_route(&incoming.path));
         }
+        if rest.starts_with(OWN) {
+            return Err(Error::unsupported_path());
+        }
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
         let mut tries = 0;
@@ -301,7 +309,7 @@ impl Core {
     }
 }
 
-fn caller(incoming: &Incoming, session: &Session) -> Caller {
+pub(super) fn caller(incoming: &Incoming, session: &Session) -> Caller {
     Caller {
         display_name: session.found.token.display_name.clone(),
         entity_id: session.found.token.entity_id.clone(),

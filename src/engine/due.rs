@@ -76,6 +76,14 @@ impl Index {
         self.0.stage_delete(txn, key);
     }
 
+    /// Whether that entry is there.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn has(&self, at: Timestamp, due: &Due) -> Result<bool, Error> {
+        Ok(self.0.get::<Due>(&Self::key(at, due)).await?.is_some())
+    }
+
     /// The first entries of the index, each with its key and the second at which it is due.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod lease;
 pub mod mount;
 pub mod policies;
 pub mod policy;
+pub mod quota;
 pub mod request;
 pub mod seal;
 pub mod shamir;

@@ -41,8 +41,12 @@ pub enum Reply {
         /// Present when a lease hangs on the answer reaching its caller.
         delivery: Option<Delivery>,
     },
+    /// 202 with Vault's envelope, for work that goes on.
+    Accepted(Box<Envelope>),
     /// JSON without envelope.
     Raw(u16, Value),
+    /// Text for machines other than Vault's clients, with its content type.
+    Text(&'static str, String),
 }
 
 /// Revokes a lease unless its answer was written: the caller cannot use or release a credential that it never saw.

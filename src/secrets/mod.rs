@@ -92,6 +92,19 @@ pub struct Stocked {
     pub data: Map<String, Value>,
 }
 
+/// One gauge of a mount. Labels come from objects that exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// `lessor_…`.
+    pub name: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Besides the mount's path.
+    pub labels: Vec<(&'static str, String)>,
+    /// Its value now.
+    pub value: u64,
+}
+
 /// How [`LeaseBook::end`] goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -183,6 +196,11 @@ pub trait SecretsEngine: Send + Sync {
 
     /// Work that nobody asks for (rotations, spares, sweeps): runs until `shutdown` or [`SecretsEngine::close`].
     async fn run(self: Arc<Self>, _shutdown: Shutdown) {}
+
+    /// What monitoring should know about the mount.
+    async fn samples(&self) -> Vec<Sample> {
+        Vec::new()
+    }
 
     /// Closes connections; called when the mount is removed or the engine stops.
     async fn close(&self);

@@ -20,6 +20,15 @@ pub fn respond(reply: Reply, request_id: String) -> Response {
     match reply {
         Reply::Empty(status) => response(status, Body::empty()),
         Reply::Raw(status, body) => json(status, &body),
+        Reply::Accepted(mut envelope) => {
+            envelope.request_id = request_id;
+            json(202, &envelope)
+        }
+        Reply::Text(kind, text) => {
+            let mut response = response(200, Body::from(text));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            response
+        }
         Reply::Envelope { mut envelope, duplicate, delivery } => {
             envelope.request_id = request_id;
             let bytes = if duplicate { duplicated(&envelope) } else { serde_json::to_vec(&envelope) };

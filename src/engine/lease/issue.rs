@@ -1,6 +1,7 @@
 //! Making and prolonging leases: record first, credential second, answer last.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
@@ -83,17 +84,23 @@ impl Leases {
             record: offer.record,
             revoking: None,
         };
+        // A spare was counted when it was made.
+        let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(path).await?) };
         let (opener, recorded) = gate::new();
         let recording = async {
             let lease = self.record(lease, &mounted.entry.uuid, token_hash, stocked.is_some(), &offer.expect).await?;
+            if let Some(room) = room {
+                room.keep();
+            }
             let delivery = self.delivery(&lease.id);
             opener.open();
             Ok::<_, Error>((lease, delivery))
         };
         let (recorded, made) = tokio::join!(recording, make.make(expires, recorded));
         let (lease, delivery) = recorded?;
-        let warnings = granted.warning.into_iter().collect();
-        Ok(Issued { id: lease.id, ttl: granted.ttl, renewable, data: made?, warnings, delivery })
+        let (data, warnings) = (made?, granted.warning.into_iter().collect());
+        self.counts.issued.fetch_add(1, Ordering::Relaxed);
+        Ok(Issued { id: lease.id, ttl: granted.ttl, renewable, data, warnings, delivery })
     }
 
     /// Records a lease that nobody owns yet and makes its credential. It ends after `offer.requested` seconds unless somebody
@@ -121,6 +128,7 @@ impl Leases {
             record: offer.record,
             revoking: None,
         };
+        let room = self.quotas.reserve(path).await?;
         let (opener, recorded) = gate::new();
         let recording = async {
             let mut txn = Txn { expect: offer.expect, ops: Vec::new() };
@@ -128,6 +136,7 @@ impl Leases {
             txn.expect.push(self.mounts.expectation());
             self.stage_new(&mut txn, &lease)?;
             self.view.store().commit(txn).await?;
+            room.keep();
             let delivery = self.delivery(&lease.id);
             opener.open();
             self.wake.notify_one();
@@ -254,6 +263,7 @@ impl Leases {
         }
         let renewable = lease.renewable;
         self.prolong(lease, version, now, expires).await?;
+        self.counts.renewed.fetch_add(1, Ordering::Relaxed);
         Ok(Renewed { ttl: granted.ttl, renewable, warnings: granted.warning.into_iter().collect() })
     }
 

@@ -9,11 +9,14 @@
 pub mod book;
 pub mod issue;
 pub mod revoke;
+pub mod tidy;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::due::{Due, Index};
 use super::mount::Table;
+use super::quota::Quotas;
 use super::token::Tokens;
 use super::ttl::Limits;
 use crate::auth::Workload;
@@ -114,13 +118,31 @@ pub struct Leases {
     mounts: Arc<Table<dyn SecretsEngine>>,
     tokens: Arc<Tokens>,
     limits: Limits,
+    quotas: Quotas,
+    /// What happened since the start.
+    pub counts: Counts,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     /// Wakes the expiry worker when something earlier than its next look came in.
     wake: Notify,
     /// Running queue workers, by group.
-    groups: Mutex<std::collections::HashMap<String, Arc<Notify>>>,
+    groups: Mutex<HashMap<String, Arc<Notify>>>,
     undelivered: mpsc::UnboundedSender<String>,
+}
+
+/// Counters for monitoring.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Credentials that were made and answered.
+    pub issued: AtomicU64,
+    /// Leases that were prolonged.
+    pub renewed: AtomicU64,
+    /// Credentials that were dropped.
+    pub revoked: AtomicU64,
+    /// Attempts to drop one that failed.
+    pub failed: AtomicU64,
+    /// Credentials that were given up by force.
+    pub forced: AtomicU64,
 }
 
 /// What [`Leases::open`] needs.
@@ -135,6 +157,8 @@ pub struct Parts {
     pub tokens: Arc<Tokens>,
     /// The server's limits.
     pub limits: Limits,
+    /// The quotas of leases.
+    pub quotas: Quotas,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -152,6 +176,8 @@ impl Leases {
             mounts: parts.mounts,
             tokens: parts.tokens,
             limits: parts.limits,
+            quotas: parts.quotas,
+            counts: Counts::default(),
             clock: parts.clock,
             random: parts.random,
             wake: Notify::new(),
@@ -159,6 +185,11 @@ impl Leases {
             undelivered,
         };
         (Arc::new(leases), receiver)
+    }
+
+    /// The quotas of leases.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The lease, whatever its state.
@@ -192,6 +223,21 @@ impl Leases {
         Ok(keys.into_iter().map(|key| key["id/".len()..].to_owned()).collect())
     }
 
+    /// The user names in leases' records, by lease; a lease whose record has none is left out.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn usernames(&self, ids: &[String]) -> Result<HashMap<String, String>, StorageError> {
+        let mut names = HashMap::new();
+        for id in ids {
+            let lease = self.get(id).await?.map(|(lease, _)| lease);
+            if let Some(name) = lease.as_ref().and_then(|lease| lease.record["username"].as_str()) {
+                names.insert(id.clone(), name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// The ids of the leases that `owner` owns.
     ///
     /// # Errors
@@ -223,6 +269,20 @@ impl Leases {
                 }
             }
         }
+    }
+
+    /// How many revocations wait, by queue, and how many of them failed at least once; each queue is counted up to `limit`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn backlog(&self, limit: usize) -> Result<Vec<(String, usize, usize)>, StorageError> {
+        let mut found = Vec::new();
+        for group in self.waiting_groups().await? {
+            let page: Vec<(String, Attempt)> = self.view.page(&format!("queue/{group}/"), None, limit).await?;
+            let failed = page.iter().filter(|(_, attempt)| attempt.failures > 0).count();
+            found.push((group, page.len(), failed));
+        }
+        Ok(found)
     }
 
     /// Leases whose revocation failed at least once: id, group, when it is tried next, and why it failed.

@@ -1,6 +1,7 @@
 //! Ending leases: first durably marked, then dropped in the database, then forgotten. Every step may be repeated.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt as _};
 
@@ -75,6 +76,7 @@ impl Leases {
             if let Err(error) = self.drop_credential(&lease).await {
                 tracing::warn!(mount = lease.mount, %error, "forced: a credential may be left in the database");
                 self.forget(&lease).await?;
+                self.counts.forced.fetch_add(1, Ordering::Relaxed);
                 left.push(id);
             }
         }
@@ -137,23 +139,38 @@ impl Leases {
     /// # Errors
     /// What the secrets engine says.
     pub(super) async fn drop_credential(&self, lease: &Lease) -> Result<(), Error> {
-        match self.mounts.get(&lease.mount) {
-            Some(mounted) => mounted.plugin.revoke(&lease.record).await?,
-            None => return Err(Error::new(Kind::Internal, format!("nothing is mounted at {}", lease.mount))),
+        let missing = || Error::new(Kind::Internal, format!("nothing is mounted at {}", lease.mount));
+        let mounted = self.mounts.get(&lease.mount).ok_or_else(missing)?;
+        if let Err(error) = mounted.plugin.revoke(&lease.record).await {
+            self.counts.failed.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
         }
-        Ok(self.forget(lease).await?)
+        self.forget(lease).await?;
+        self.counts.revoked.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes every trace of a lease. A queue entry elsewhere in time is removed by the worker that meets it.
     async fn forget(&self, lease: &Lease) -> Result<(), StorageError> {
-        let mut txn = Txn::default();
-        self.view.stage_delete(&mut txn, &record_key(&lease.id));
-        self.view.stage_delete(&mut txn, &format!("{}{}", lease.owner.folder(), lease.id));
-        self.due.stage_remove(&mut txn, lease.expires, &lease.due());
-        if let Some(marked) = lease.revoking {
-            self.view.stage_delete(&mut txn, &queue_key(&lease.group, marked, &lease.id));
+        loop {
+            let Some((lease, version)) = self.get(&lease.id).await? else { return Ok(()) };
+            let mut txn = Txn { expect: vec![(self.view.full_key(&record_key(&lease.id)), version)], ops: Vec::new() };
+            self.view.stage_delete(&mut txn, &record_key(&lease.id));
+            self.view.stage_delete(&mut txn, &format!("{}{}", lease.owner.folder(), lease.id));
+            self.due.stage_remove(&mut txn, lease.expires, &lease.due());
+            if let Some(marked) = lease.revoking {
+                self.view.stage_delete(&mut txn, &queue_key(&lease.group, marked, &lease.id));
+            }
+            match self.view.store().commit(txn).await {
+                Err(StorageError::Conflict(_)) => {}
+                Ok(()) => {
+                    // Whoever forgets it gives its room back, once.
+                    self.quotas.release(path_of(&lease.id)).await;
+                    return Ok(());
+                }
+                result => return result,
+            }
         }
-        self.view.store().commit(txn).await
     }
 
     /// Takes a lease out of the due index and into its queue without reading it, as expiry does.
@@ -216,6 +233,11 @@ impl Leases {
         self.due.stage_remove_key(txn, key);
         txn.ops.push(Op::Delete(self.tombstones.full_key(uid)));
     }
+}
+
+/// The path of the request that a lease answered.
+fn path_of(id: &str) -> &str {
+    id.rsplit_once('/').map_or("", |(path, _)| path)
 }
 
 /// Where a lease waits in its queue, relative to the leases' view.

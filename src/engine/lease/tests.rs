@@ -123,6 +123,7 @@ impl Bench {
             mounts,
             tokens: tokens.clone(),
             limits: Limits::default(),
+            quotas: Quotas::load(store.sub("quota"), store.sub("lease")).await.unwrap(),
             clock: shared,
             random,
         });
@@ -307,6 +308,7 @@ async fn a_restart_goes_on_with_what_was_marked() {
         mounts: bench.leases.mounts.clone(),
         tokens: bench.tokens.clone(),
         limits: Limits::default(),
+        quotas: Quotas::load(bench.store.sub("quota"), bench.store.sub("lease")).await.unwrap(),
         clock: Arc::new(bench.clock.clone()),
         random: Arc::new(SeededRandom::new(2)),
     });

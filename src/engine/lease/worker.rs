@@ -121,7 +121,7 @@ impl Leases {
     }
 
     /// The groups whose queues are not empty, one read per group.
-    async fn waiting_groups(&self) -> Result<Vec<String>, StorageError> {
+    pub(super) async fn waiting_groups(&self) -> Result<Vec<String>, StorageError> {
         let mut groups = Vec::new();
         let mut after: Option<String> = None;
         loop {

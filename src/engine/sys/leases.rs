@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::base::telemetry;
 use crate::engine::core::Core;
 use crate::engine::lease::revoke::Wait;
 use crate::engine::request::Reply;
@@ -34,11 +35,32 @@ impl Core {
                 Ok(Reply::answer(Answer::empty().warn(format!("{text} {}", left.join(", ")))))
             }
             (Operation::Read, "count") => self.count_leases(fields).await,
-            (_, "lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force" | "count") => {
+            (Operation::Write, "tidy") => Ok(self.tidy_leases()),
+            (_, "lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force" | "count" | "tidy") => {
                 Err(Error::unsupported_operation())
             }
             _ => Err(Error::unsupported_path()),
         }
+    }
+
+    /// 202 with a warning, as in Vault: it goes on in the background and logs what it did.
+    fn tidy_leases(&self) -> Reply {
+        let leases = self.leases.clone();
+        tokio::spawn(async move {
+            match leases.tidy().await {
+                Ok(tidied) => {
+                    tracing::info!(
+                        owners = tidied.owners,
+                        leases = tidied.forgotten,
+                        "the leases' indexes were tidied"
+                    );
+                }
+                Err(error) => tracing::warn!(error = telemetry::chain(&error), "tidying the leases stopped"),
+            }
+        });
+        let warning = "Tidy operation successfully started. Any information from the operation will be printed to the server logs.";
+        let envelope = Envelope { warnings: Some(vec![warning.to_owned()]), ..Envelope::default() };
+        Reply::Accepted(Box::new(envelope))
     }
 
     async fn lookup_lease(&self, id: &str) -> Result<Reply, Error> {

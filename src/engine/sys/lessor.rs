@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::engine::core::Core;
-use crate::engine::request::Reply;
-use crate::wire::{Answer, Error, Fields, Operation};
+use crate::engine::core::{Core, OWN, Session, caller};
+use crate::engine::request::{Incoming, Reply};
+use crate::secrets::Outcome;
+use crate::wire::{Answer, Error, Fields, Operation, Request};
 
 /// How many stuck leases one answer shows.
 const STUCK_SHOWN: usize = 1000;
@@ -12,7 +13,18 @@ const STUCK_SHOWN: usize = 1000;
 impl Core {
     /// `GET workloads`: who owns leases. `PUT workloads/end` with `uids`: those are gone, revoke what they own.
     /// `GET leases/stuck`: revocations that do not get through, and why.
-    pub(super) async fn sys_lessor(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
+    /// `spares/<mount>/<role>`, `orphans/<mount>/<connection>`: what the mount's engine says of itself.
+    pub(super) async fn sys_lessor(
+        &self,
+        incoming: &Incoming,
+        path: &str,
+        fields: &Fields,
+        session: &Session,
+    ) -> Result<Reply, Error> {
+        let operation = incoming.operation;
+        if let Some((what @ ("spares" | "orphans"), rest)) = path.split_once('/') {
+            return self.ask_mount(incoming, what, rest, fields, session).await;
+        }
         match (operation, path) {
             (Operation::Read | Operation::List, "workloads") => {
                 let rows: Vec<_> = self
@@ -45,6 +57,29 @@ impl Core {
             }
             (_, "workloads" | "workloads/end" | "leases/stuck") => Err(Error::unsupported_operation()),
             _ => Err(Error::unsupported_path()),
+        }
+    }
+
+    /// Passes a question on to the mount at the beginning of `path`.
+    async fn ask_mount(
+        &self,
+        incoming: &Incoming,
+        what: &str,
+        path: &str,
+        fields: &Fields,
+        session: &Session,
+    ) -> Result<Reply, Error> {
+        let missing = || Error::bad_request(format!("no secrets engine is mounted at the beginning of {path:?}"));
+        let (mounted, name) = self.mounts.route(path).ok_or_else(missing)?;
+        let request = Request {
+            operation: incoming.operation,
+            path: format!("{OWN}{what}/{name}"),
+            fields: fields.clone(),
+            caller: caller(incoming, session),
+        };
+        match mounted.plugin.handle(request).await? {
+            Outcome::Answer(answer) => Ok(Reply::answer(answer)),
+            Outcome::Lease(_) => Err(Error::internal("an engine offered a lease where none was asked for")),
         }
     }
 }

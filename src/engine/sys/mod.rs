@@ -2,8 +2,10 @@
 
 mod leases;
 mod lessor;
+mod metrics;
 mod mounts;
 mod policies;
+mod quotas;
 
 use super::core::{Core, Session};
 use super::request::{Incoming, Reply};
@@ -18,6 +20,7 @@ const SUDO: &[&str] = &[
     "sys/leases/revoke-force/",
     "sys/leases/revoke-prefix/",
     "sys/lessor/",
+    "sys/quotas/",
     "sys/revoke-force/",
     "sys/revoke-prefix/",
 ];
@@ -56,7 +59,9 @@ impl Core {
                 Some(path) => self.mount_of(path, session),
                 None => Err(Error::unsupported_path()),
             },
-            "lessor" => self.sys_lessor(operation, rest, fields).await,
+            "lessor" => self.sys_lessor(incoming, rest, fields, session).await,
+            "metrics" if rest.is_empty() => self.sys_metrics(operation, fields).await,
+            "quotas" => self.sys_quotas(operation, rest, fields).await,
             _ => Err(Error::unsupported_path()),
         }
     }

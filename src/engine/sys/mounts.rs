@@ -42,23 +42,37 @@ impl Core {
                 }
                 Ok(Reply::Empty(204))
             }
-            Operation::Delete => self.unmount(&name).await,
+            Operation::Delete => self.unmount(&name, fields.bool("force")?.unwrap_or(false)).await,
             _ => Err(Error::unsupported_operation()),
         }
     }
 
-    /// Refuses new requests first, then revokes every lease, then removes the mount: no lease loses its engine.
-    async fn unmount(&self, name: &str) -> Result<Reply, Error> {
+    /// Refuses new requests first, then revokes every lease, then removes the mount: no lease loses its engine. Where a
+    /// credential cannot be dropped the mount stays, answering nothing, until it can be, or until it is removed by force,
+    /// which says which leases' users are left behind.
+    async fn unmount(&self, name: &str, force: bool) -> Result<Reply, Error> {
         if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
             return Err(Error::bad_request(format!("cannot unmount {name:?}")));
         }
         let Some(mounted) = self.mounts.get(name) else { return Ok(Reply::Empty(204)) };
         self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
-        self.leases.revoke_all(self.leases.below(name).await?, Wait::Sync).await?;
+        let ids = self.leases.below(name).await?;
+        let mut left = Vec::new();
+        if force {
+            let names = self.leases.usernames(&ids).await?;
+            let forgotten = self.leases.force(ids).await?;
+            left.extend(forgotten.iter().map(|id| names.get(id).cloned().unwrap_or_else(|| id.clone())));
+        } else {
+            self.leases.revoke_all(ids, Wait::Sync).await?;
+        }
         self.mounts.remove(name).await?;
         mounted.plugin.close().await;
         self.wipe(&format!("mount/{}/", mounted.entry.uuid)).await?;
-        Ok(Reply::Empty(204))
+        if left.is_empty() {
+            return Ok(Reply::Empty(204));
+        }
+        let warning = "these users could not be dropped and may be left behind: drop them by hand";
+        Ok(Reply::answer(Answer::data(json!({ "left_behind": left })).warn(warning)))
     }
 
     async fn wipe(&self, prefix: &str) -> Result<(), Error> {

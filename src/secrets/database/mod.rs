@@ -25,7 +25,7 @@ use self::connection::Connections;
 use self::creds::{Record, Source};
 use self::role::Roles;
 use self::spares::Spares;
-use super::{Outcome, SecretsEngine, Setup, Spec, Terms};
+use super::{Outcome, Sample, SecretsEngine, Setup, Spec, Terms};
 use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::{Gate, Timestamp, telemetry};
 use crate::drivers;
@@ -178,6 +178,17 @@ impl SecretsEngine for Database {
             () = self.spares.tend(&source, &self.setup.clock, &self.setup.random) => {}
             () = self.sweep_for_ever() => {}
         }
+    }
+
+    async fn samples(&self) -> Vec<Sample> {
+        let mut samples = self.orphan_samples().await;
+        samples.extend(self.spares.counts().into_iter().map(|(role, ready)| Sample {
+            name: "lessor_spares_ready",
+            help: "Users made ahead that wait to be handed out, by role.",
+            labels: vec![("role", role)],
+            value: ready as u64,
+        }));
+        samples
     }
 
     async fn close(&self) {

@@ -63,6 +63,11 @@ impl Spares {
         self.ready().get(role).map_or(0, Vec::len)
     }
 
+    /// How many users wait, by role.
+    pub(super) fn counts(&self) -> Vec<(String, usize)> {
+        self.ready().iter().map(|(role, spares)| (role.clone(), spares.len())).collect()
+    }
+
     /// Takes one user that was made from exactly that; whoever gets it is the only one.
     pub(super) fn take(&self, role: &str, origin: Origin) -> Option<Spare> {
         let taken = {

@@ -13,7 +13,7 @@ use super::{Database, answered, parse_record};
 use crate::base::clock::seconds_between;
 use crate::base::{Timestamp, telemetry};
 use crate::drivers::{DropUser, FoundUser, UsernameShape};
-use crate::secrets::Ending;
+use crate::secrets::{Ending, Sample};
 use crate::wire::{Answer, Error, Fields};
 
 /// Between two sweeps; after one that took long, fifty times its length.
@@ -74,6 +74,31 @@ impl Database {
         }
         tracing::info!(connection = name, orphans = orphans.len(), removed = removed.len(), "orphans were removed");
         Ok(removed)
+    }
+
+    /// What the last sweeps found, for monitoring.
+    pub(super) async fn orphan_samples(&self) -> Vec<Sample> {
+        let swept = self.swept.lock().await;
+        let sample = |name, help, connection: &str, value: usize| Sample {
+            name,
+            help,
+            labels: vec![("connection", connection.to_owned())],
+            value: value as u64,
+        };
+        swept
+            .iter()
+            .flat_map(|(connection, found)| {
+                [
+                    sample("lessor_orphans", "Users of ours that no lease names.", connection, found.orphans.len()),
+                    sample(
+                        "lessor_unmarked_users",
+                        "Users that look like ours but do not carry our mark; never touched.",
+                        connection,
+                        found.unmarked.len(),
+                    ),
+                ]
+            })
+            .collect()
     }
 
     /// Sweeps all connections again and again.
