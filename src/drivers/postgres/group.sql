@@ -79,8 +79,8 @@ BEGIN
     END IF;
     EXIT WHEN cardinality(missing) = 0;
     IF NOT locked THEN
-      -- Whoever holds it is making the same changes: then look again.
-      PERFORM pg_advisory_xact_lock(hashtextextended(grp, 0));
+      -- One for all presets of a schema, since they change the same rows. Whoever holds it may be doing our work: look again.
+      PERFORM pg_advisory_xact_lock(hashtextextended('lessor preset ' || suffix, 0));
       locked := true;
       CONTINUE;
     END IF;
