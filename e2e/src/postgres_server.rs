@@ -45,14 +45,36 @@ impl PostgresServer {
     /// As [`PostgresServer::start`].
     pub async fn start_with_tls(certificate: &str, key: &str) -> Self {
         let mut server = Self::make(&["ssl=on"]);
-        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
-            let path = server.data().join(name);
+        server.write(&[("server.crt", certificate), ("server.key", key)]);
+        server.start_again().await;
+        server
+    }
+
+    /// As [`PostgresServer::start_with_tls`]; everybody but the superuser logs in by a certificate of that authority.
+    ///
+    /// # Panics
+    /// As [`PostgresServer::start`].
+    pub async fn start_with_client_certificates(certificate: &str, key: &str, authority: &str) -> Self {
+        let mut server = Self::make(&["ssl=on", "ssl_ca_file=clients.crt"]);
+        let logins = format!("host all {SUPERUSER} all scram-sha-256\nhostssl all all all cert\n");
+        server.write(&[
+            ("server.crt", certificate),
+            ("server.key", key),
+            ("clients.crt", authority),
+            ("pg_hba.conf", &logins),
+        ]);
+        server.start_again().await;
+        server
+    }
+
+    /// Files of the server's own.
+    fn write(&self, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = self.data().join(name);
             std::fs::write(&path, text).expect("a file for the server");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its permissions");
             give_away(&path);
         }
-        server.start_again().await;
-        server
     }
 
     fn make(settings: &[&str]) -> Self {

@@ -11,6 +11,7 @@
 
 mod api;
 mod compat;
+mod credentials;
 mod drivers;
 mod faults;
 mod leaks;

@@ -4,6 +4,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Period;
@@ -37,6 +38,9 @@ use super::condition::conditions;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("duration(self.defaultTTL) <= duration(self.maxTTL)")
     .message("defaultTTL must not be longer than maxTTL"))]
+#[x_kube(validation = Rule::new("has(self.preset) != (has(self.creationStatements) && size(self.creationStatements) > 0)")
+    .message("give either preset or creationStatements"))]
+#[x_kube(validation = Rule::new("has(self.preset) || !has(self.schema)").message("schema goes with preset"))]
 pub struct DatabaseRoleSpec {
     /// The DatabaseConnection to make users with, in this namespace.
     pub connection_ref: ConnectionRef,
@@ -44,8 +48,19 @@ pub struct DatabaseRoleSpec {
     /// What makes a user, in the database's language, with `{{name}}`, `{{password}}` and `{{expiration}}` in place of the
     /// values. PostgreSQL: `CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'`, and what the
     /// user is granted; it all runs in one transaction.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 16384)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 16384)))]
     pub creation_statements: Vec<String>,
+
+    /// What a user may do, in one word instead of creationStatements: `readonly` or `readwrite` on every table of a schema, or
+    /// `owner-of-schema`, whose users make and change objects that they own together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<RolePreset>,
+
+    /// The schema of the preset; default `public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub schema: Option<String>,
 
     /// What drops a user. The plugin has a default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +90,20 @@ pub struct DatabaseRoleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<Allowed>,
+}
+
+/// What users may do, without anybody writing statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolePreset {
+    /// Read every table of the schema.
+    #[serde(rename = "readonly")]
+    Readonly,
+    /// Read and change the rows of every table of the schema.
+    #[serde(rename = "readwrite")]
+    Readwrite,
+    /// Make, change and drop objects of the schema.
+    #[serde(rename = "owner-of-schema")]
+    OwnerOfSchema,
 }
 
 /// A DatabaseConnection of the same namespace.

@@ -13,9 +13,11 @@ use crate::wire::Fields;
 
 pub mod error;
 mod guard;
+pub mod preset;
 pub mod sql;
 
 pub use error::{Error, Kind};
+pub use preset::{Preset, no_presets};
 
 /// Declares each driver's module and its row in [`TABLE`].
 macro_rules! drivers {
@@ -194,40 +196,14 @@ pub struct Spec {
     pub capabilities: Capabilities,
     /// Fields of the configuration that must never be read back.
     pub secret_fields: &'static [&'static str],
-    /// The statements of a ready-made role; `None` for a preset that the driver does not have.
-    pub preset: fn(&Preset) -> Result<Option<PresetStatements>, Error>,
-    /// What to say about statement blocks that work but will be regretted.
+    /// The creation statement blocks of a preset; `None` for one that the driver does not have.
+    pub preset: fn(&Preset<'_>) -> Option<Vec<String>>,
+    /// What to say about creation statement blocks that work but will be regretted.
     pub lint: fn(&[String]) -> Vec<String>,
     /// The fields of one connection for each server that the given fields name; a login is tried on each.
     pub endpoints: fn(&Fields) -> Result<Vec<Fields>, Error>,
     /// Makes the driver without touching the network.
     pub connect: fn(Settings) -> Result<Arc<dyn Driver>, Error>,
-}
-
-/// A ready-made role that is asked for by name.
-#[derive(Debug, Clone)]
-pub struct Preset {
-    /// `readonly`, `readwrite` or `owner-of-schema`.
-    pub name: String,
-    /// Where it applies.
-    pub schema: String,
-}
-
-/// What a [`Preset`] stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PresetStatements {
-    /// Creation statement blocks.
-    pub creation: Vec<String>,
-    /// Revocation statement blocks; empty for the driver's own.
-    pub revocation: Vec<String>,
-}
-
-/// For drivers without presets.
-///
-/// # Errors
-/// None.
-pub fn no_presets(_: &Preset) -> Result<Option<PresetStatements>, Error> {
-    Ok(None)
 }
 
 /// For drivers that have nothing to say about statements.

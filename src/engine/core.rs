@@ -14,6 +14,7 @@ use super::{due, mount};
 use crate::auth::{self, Login, Method};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
+use crate::secrets::password_policy::PasswordPolicies;
 use crate::secrets::{self, SecretsEngine};
 use crate::storage::{Backend, View};
 use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
@@ -39,6 +40,7 @@ pub struct Core {
     pub(super) methods: mount::Table<dyn Method>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) policies: Policies,
+    pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
     pub(super) settings: Settings,
     pub(super) random: Arc<dyn Random>,
@@ -67,7 +69,8 @@ impl Core {
     ) -> Result<Arc<Self>, Error> {
         let view = View::new(store.clone(), "sys/");
         let slot = Slot::default();
-        let open = open_secrets(store.clone(), clock.clone(), random.clone(), slot.clone());
+        let passwords = PasswordPolicies::new(view.sub("password-policy"));
+        let open = open_secrets(store.clone(), clock.clone(), random.clone(), slot.clone(), passwords.clone());
         let mounts = Arc::new(mount::Table::load(view.sub("core"), "mounts", open).await?);
         let open = open_method(store.clone(), clock.clone(), random.clone());
         let methods = mount::Table::load(view.sub("core"), "auth", open).await?;
@@ -88,7 +91,7 @@ impl Core {
         let _ = slot.set(Arc::downgrade(&leases));
         tokio::spawn(leases.clone().run(undelivered, shutdown.clone()));
         let policies = Policies::load(view.sub("policy")).await?;
-        let core = Self { mounts, methods, tokens, policies, leases, settings, random, clock, store, shutdown };
+        let core = Self { mounts, methods, tokens, policies, passwords, leases, settings, random, clock, store, shutdown };
         for mounted in core.mounts.all() {
             core.set_going(&mounted);
         }
@@ -326,13 +329,14 @@ fn open_secrets(
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     slot: Slot,
+    passwords: PasswordPolicies,
 ) -> mount::Open<dyn SecretsEngine> {
     Box::new(move |entry| {
         let spec = secrets::TABLE.iter().find(|spec| spec.kind == entry.kind)?;
         let view = View::new(store.clone(), format!("mount/{}/", entry.uuid));
-        let leases = Book::new(slot.clone(), entry);
-        let uuid = entry.uuid.clone();
-        Some((spec.open)(secrets::Setup { view, uuid, clock: clock.clone(), random: random.clone(), leases }))
+        let (uuid, leases) = (entry.uuid.clone(), Book::new(slot.clone(), entry));
+        let (clock, random, passwords) = (clock.clone(), random.clone(), passwords.clone());
+        Some((spec.open)(secrets::Setup { view, uuid, clock, random, leases, passwords }))
     })
 }
 

@@ -143,15 +143,23 @@ fn role(spec: &DatabaseRoleSpec, namespace: &str) -> Result<Value, Error> {
     let seconds = |period: &crate::api::Period, field: &str| {
         period.seconds(field).map_err(|problem| Error::refused("InvalidConfiguration", problem))
     };
-    Ok(json!({
+    let mut body = json!({
         "db_name": engine_name(namespace, &spec.connection_ref.name),
-        "creation_statements": spec.creation_statements,
         "revocation_statements": spec.revocation_statements,
         "renew_statements": spec.renew_statements,
         "rollback_statements": spec.rollback_statements,
         "default_ttl": seconds(&spec.default_ttl, "spec.defaultTTL")?,
         "max_ttl": seconds(&spec.max_ttl, "spec.maxTTL")?,
-    }))
+    });
+    // Each takes the other's place in the engine, so only one is named.
+    match spec.preset {
+        Some(preset) => {
+            body["preset"] = json!(preset);
+            body["schema"] = json!(spec.schema.as_deref().unwrap_or("public"));
+        }
+        None => body["creation_statements"] = json!(spec.creation_statements),
+    }
+    Ok(body)
 }
 
 /// What a workload may do: ask for a user of this role, and keep or end what it has. As JSON, so that no name needs quoting.
@@ -191,6 +199,21 @@ mod tests {
             (&body["db_name"], &body["default_ttl"], &body["max_ttl"]),
             (&json!("shop.app"), &json!(90), &json!(86_400))
         );
+    }
+
+    #[test]
+    fn a_preset_takes_the_place_of_statements() {
+        let spec = |fields: Value| {
+            let mut spec = json!({ "connectionRef": { "name": "app" } });
+            spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            role(&serde_json::from_value(spec).unwrap(), "shop").unwrap()
+        };
+        let preset = spec(json!({ "preset": "owner-of-schema", "schema": "app" }));
+        assert_eq!((&preset["preset"], &preset["schema"]), (&json!("owner-of-schema"), &json!("app")));
+        assert_eq!(preset.get("creation_statements"), None);
+        assert_eq!(spec(json!({ "preset": "readonly" }))["schema"], "public");
+        let statements = spec(json!({ "creationStatements": ["CREATE"] }));
+        assert_eq!((&statements["creation_statements"], statements.get("preset")), (&json!(["CREATE"]), None));
     }
 
     #[test]

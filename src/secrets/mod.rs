@@ -9,12 +9,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
+use self::password_policy::PasswordPolicies;
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Gate, Random, Timestamp};
 use crate::storage::{Version, View};
 use crate::wire::{Answer, Error, Request};
 
 pub mod database;
+pub mod password_policy;
 
 /// Every type that `sys/mounts` can mount.
 pub const TABLE: &[Spec] = &[database::SPEC];
@@ -39,6 +41,8 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// How passwords are made.
+    pub passwords: PasswordPolicies,
     /// The leases of the mount.
     pub leases: Arc<dyn LeaseBook>,
 }

@@ -3,6 +3,8 @@
 //! A new driver joins with a file that implements `Recipe` and one line below; what only it can do it tests in that file.
 
 mod postgres;
+mod postgres_certificates;
+mod postgres_presets;
 mod postgres_tls;
 mod recipe;
 mod suite;

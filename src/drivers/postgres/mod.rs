@@ -4,7 +4,9 @@ mod batch;
 mod config;
 mod drop_role;
 mod failure;
+mod lint;
 mod pool;
+mod presets;
 mod scram;
 mod transaction;
 mod url;
@@ -25,7 +27,7 @@ use self::pool::Pool;
 use self::transaction::{Job, Transactions};
 use super::{
     Capabilities, Change, Credential, Driver, DropUser, Error, FoundUser, Kind, NewUser, Settings, Spec, UsernameShape,
-    no_lint, no_presets, one_endpoint, sql,
+    one_endpoint, sql,
 };
 use crate::base::{Gate, Random, Secret, Timestamp};
 
@@ -33,7 +35,7 @@ use crate::base::{Gate, Random, Secret, Timestamp};
 pub const SPEC: Spec = Spec {
     plugins: &["postgresql-database-plugin"],
     username: UsernameShape { prefix: "v", separator: '-', display_name: 8, role_name: 8, random: 20, max: 63 },
-    credentials: &["password"],
+    credentials: &["password", "client_certificate"],
     capabilities: Capabilities {
         needs_creation_statements: true,
         expires_users: true,
@@ -42,8 +44,8 @@ pub const SPEC: Spec = Spec {
         disables_logins: true,
     },
     secret_fields: &["password", "private_key"],
-    preset: no_presets,
-    lint: no_lint,
+    preset: |preset| Some(presets::statements(preset)),
+    lint: |blocks| lint::lint(&sql::statements(blocks, sql::has_end)),
     endpoints: one_endpoint,
     connect: |settings| Ok(Arc::new(Postgres::new(settings)?)),
 };

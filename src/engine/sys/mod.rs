@@ -4,6 +4,7 @@ mod leases;
 mod lessor;
 mod metrics;
 mod mounts;
+mod password_policies;
 mod policies;
 mod quotas;
 
@@ -49,6 +50,7 @@ impl Core {
             "policy" => self.sys_policy(operation, rest, fields).await,
             "policies" => match rest.split_once('/').unwrap_or((rest, "")) {
                 ("acl", name) => self.sys_policies_acl(operation, name, fields).await,
+                ("password", path) => self.sys_password_policies(operation, path, fields).await,
                 _ => Err(Error::unsupported_path()),
             },
             "capabilities-self" => self.capabilities(operation, fields, &session.access),

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::password;
 use crate::base::{Random, Secret};
 use crate::drivers::{Driver, Error};
+use crate::secrets::password_policy;
 
 /// How many are kept.
 const KEPT: usize = 8;
@@ -43,7 +43,7 @@ impl Ahead {
     }
 
     async fn make(&self) -> Result<Prepared, Error> {
-        let password = password::generate(&*self.random);
+        let password = password_policy::built_in(&*self.random);
         let prepared = self.driver.prepare(&password).await?;
         Ok(Prepared { password, prepared })
     }

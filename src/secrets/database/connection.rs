@@ -116,6 +116,8 @@ pub(super) struct Connection {
     pub(super) spec: &'static drivers::Spec,
     /// Empty: the driver's own shape.
     pub(super) username_template: String,
+    /// Of roles that name no password policy; empty: the built-in one.
+    pub(super) password_policy: String,
     /// Passwords that are hashed already.
     pub(super) ahead: Arc<Ahead>,
     allowed_roles: Vec<String>,
@@ -177,6 +179,7 @@ impl Connections {
             leaving: stored.leaving,
             spec: stored.spec()?,
             username_template: stored.details().string("username_template")?.unwrap_or_default(),
+            password_policy: stored.password_policy,
             allowed_roles: stored.allowed_roles,
             version,
         };
@@ -191,6 +194,16 @@ impl Connections {
             stale.driver.close().await;
         }
         Ok(fresh)
+    }
+
+    /// What can be said of a connection without opening it: its driver and its template for user names.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn target(&self, name: &str) -> Result<Option<(&'static drivers::Spec, String)>, Error> {
+        let Some((stored, _)) = self.stored(name).await? else { return Ok(None) };
+        let template = stored.details().string("username_template")?.unwrap_or_default();
+        Ok(drivers::find(&stored.plugin_name).map(|spec| (spec, template)))
     }
 
     /// The connection's entry in the store.
@@ -228,9 +241,8 @@ impl Connections {
         stored.leaving = false;
         stored.merge(fields)?;
         let spec = stored.spec()?;
-        if let Some(template) = stored.details().string("username_template")?.filter(|template| !template.is_empty()) {
-            username::check(&template, spec, &self.clock, &self.random)?;
-        }
+        let template = stored.details().string("username_template")?.unwrap_or_default();
+        let warning = username::check(&template, spec, None, &self.clock, &self.random)?;
         stored.details().bool("remove_orphans")?;
         let driver = stored.open(self.random.clone())?;
         if fields.bool("verify_connection")?.unwrap_or(true) {
@@ -244,7 +256,7 @@ impl Connections {
         self.view.put_if(name, &stored, version).await?;
         self.forget(name).await;
         let url = stored.details().string("connection_url")?.unwrap_or_default();
-        let answer = Answer::empty();
+        let answer = warning.into_iter().fold(Answer::empty(), Answer::warn);
         Ok(match sql::inline_password(&url) {
             Some(_) => answer.warn(
                 "Password found in connection_url, use a templated url to enable root rotation and prevent read access to password information.",

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::connection::{Connection, Connections};
+use super::credential::{self, Wanted};
 use super::role::{Role, Roles};
 use super::spares::{Origin, Spare, Spares};
 use super::{answered, username};
 use crate::base::clock::add;
 use crate::base::{Gate, Secret, Timestamp};
-use crate::drivers::{self, Credential, Driver};
+use crate::drivers::{self, Driver};
 use crate::secrets::{Make, Offer, Outcome, Setup};
 use crate::wire::{Error, Kind, Request};
 
@@ -54,6 +55,8 @@ pub(super) struct Source<'a> {
 struct Recipe {
     name: String,
     role: Role,
+    wanted: Wanted,
+    creation: Vec<String>,
     connection: Connection,
     origin: Origin,
 }
@@ -108,24 +111,28 @@ impl Source<'_> {
         if !connection.spec.credentials.contains(&role.credential_type.as_str()) {
             return Err(Error::bad_request(format!("unsupported credential_type: {:?}", role.credential_type)));
         }
-        if role.creation_statements.is_empty() && connection.spec.capabilities.needs_creation_statements {
+        let creation = role.creation(connection.spec)?;
+        if creation.is_empty() && connection.spec.capabilities.needs_creation_statements {
             return Err(Error::bad_request(format!("role {role_name:?}: empty creation statements")));
         }
         let origin = Origin { role: version, connection: connection.version };
-        Ok(Recipe { name: role_name.to_owned(), role, connection, origin })
+        let wanted = role.wanted()?;
+        Ok(Recipe { name: role_name.to_owned(), role, wanted, creation, connection, origin })
     }
 
     /// A user that is yet to be made.
     fn fresh(&self, recipe: Recipe, display_name: &str, login: bool) -> Result<Offer, Error> {
         let Setup { clock, random, .. } = self.setup;
-        let Recipe { connection, name, .. } = &recipe;
-        let username =
-            username::make(&connection.username_template, connection.spec, display_name, name, clock, random)?;
+        let Recipe { connection, name, wanted, .. } = &recipe;
+        let template = wanted.username_template(&connection.username_template);
+        let username = username::make(template, connection.spec, display_name, name, clock, random)?;
         let make = Making {
             connection: recipe.connection.clone(),
             name: recipe.role.db_name.clone(),
             username: username.clone(),
-            statements: recipe.role.creation_statements.clone(),
+            statements: recipe.creation.clone(),
+            wanted: recipe.wanted.clone(),
+            setup: self.setup.clone(),
             rollback: recipe.role.rollback_statements.clone(),
             mark: mark(&self.setup.uuid, &recipe.role.db_name),
             login,
@@ -181,26 +188,29 @@ struct Making {
     username: String,
     statements: Vec<String>,
     rollback: Vec<String>,
+    wanted: Wanted,
     mark: String,
     login: bool,
+    setup: Setup,
 }
 
 #[async_trait]
 impl Make for Making {
     async fn make(self: Box<Self>, expires: Timestamp, recorded: Gate) -> Result<Map<String, Value>, Error> {
-        let failed = |error| answered(&self.name, error);
-        let made = self.connection.ahead.take().await.map_err(failed)?;
+        let expires = database_expiry(expires);
+        let connection = (&*self.name, &*self.connection.password_policy, &self.connection.ahead);
+        let made = credential::make(&self.wanted, connection, &self.setup, &self.username, expires).await?;
         let user = drivers::NewUser {
             username: &self.username,
-            credential: Credential::Password { password: &made.password, prepared: made.prepared.as_ref() },
-            expires: database_expiry(expires),
+            credential: made.driver_credential(),
+            expires,
             statements: &self.statements,
             rollback: &self.rollback,
             mark: &self.mark,
             login: self.login,
         };
-        self.connection.driver.create(user, &recorded).await.map_err(failed)?;
-        Ok(answer(&self.username, &made.password))
+        self.connection.driver.create(user, &recorded).await.map_err(|error| answered(&self.name, error))?;
+        Ok(made.answer(&self.username))
     }
 }
 

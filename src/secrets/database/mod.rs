@@ -1,15 +1,19 @@
 //! The database engine: connections, roles and credentials (vault-api.md section 3).
 //!
 //! `connection.rs` keeps and opens connections, `role.rs` keeps roles, `creds.rs` describes a credential before it is made
-//! and makes it afterwards, `password.rs` and `username.rs` make its two halves, `ahead.rs` and `spares.rs` make passwords and
-//! users before they are asked for; `leaving.rs` deletes, `sweep.rs` compares with what the databases have.
+//! and makes it afterwards, `username.rs` and `credential.rs` (with `password.rs`, `rsa_key.rs` and `certificate.rs`) make its
+//! two halves, `ahead.rs` and `spares.rs` make passwords and users before they are asked for; `leaving.rs` deletes, `sweep.rs`
+//! compares with what the databases have.
 
 mod ahead;
+mod certificate;
 mod connection;
+mod credential;
 mod creds;
 mod leaving;
 mod password;
 mod role;
+mod rsa_key;
 mod spares;
 mod sweep;
 mod username;
@@ -75,7 +79,7 @@ impl Database {
 
     /// Writes a role; its spares are made anew.
     async fn write_role(&self, name: &str, request: &Request) -> Result<Answer, Error> {
-        let answer = self.roles.write(name, &request.fields).await?;
+        let answer = self.roles.write(name, &request.fields, &self.connections, &self.setup).await?;
         self.spares.look_at(name);
         Ok(answer)
     }
@@ -107,7 +111,7 @@ impl SecretsEngine for Database {
             (Write, ["reset", name]) => self.connections.reset(name).await?,
             (Write, ["reload", plugin]) => self.connections.reload(plugin).await?,
             (Write | Patch, ["roles", name]) => self.write_role(name, &request).await?,
-            (Read, ["roles", name]) => self.roles.read(name).await?,
+            (Read, ["roles", name]) => self.roles.read(name, &self.connections).await?,
             (Delete, ["roles", name]) => self.delete_role(name, &request.fields).await?,
             (Read, ["creds", name]) => return self.source().offer(name, &request).await,
             (_, ["lessor", what, name]) => self.own(&request, what, name).await?,

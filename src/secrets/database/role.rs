@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{check_name, list};
-use crate::secrets::Terms;
+use super::connection::Connections;
+use super::credential::{self, Wanted};
+use super::{check_name, list, username};
+use crate::drivers::{Preset, Spec, sql};
+use crate::secrets::{Setup, Terms};
 use crate::storage::{Version, View};
 use crate::wire::{Answer, Error, Fields};
 
@@ -18,15 +21,21 @@ const KNOWN: &[&str] = &[
     "max_ttl",
     "credential_type",
     "credential_config",
+    "preset",
+    "schema",
     "end_sessions",
     "spares",
 ];
 
+/// The schema of a preset that names none.
+const SCHEMA: &str = "public";
+
 /// The most spares of one role.
 const MOST_SPARES: i64 = 10_000;
 
-/// A role as it is stored; TTLs in whole seconds, 0 is the mount's.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A role as it is stored; TTLs in whole seconds, 0 is the mount's. Its configuration may hold an authority's key: the type has
+/// no `Debug`.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Role {
     pub(super) db_name: String,
@@ -38,6 +47,10 @@ pub(super) struct Role {
     pub(super) max_ttl: u64,
     pub(super) credential_type: String,
     pub(super) credential_config: Map<String, Value>,
+    /// Stands for creation statements; empty: none.
+    preset: String,
+    /// Where the preset applies.
+    schema: String,
     /// Whether a user's sessions end with its lease.
     pub(super) end_sessions: bool,
     /// How many users are kept ready.
@@ -56,6 +69,8 @@ impl Default for Role {
             max_ttl: 0,
             credential_type: String::new(),
             credential_config: Map::new(),
+            preset: String::new(),
+            schema: String::new(),
             end_sessions: true,
             spares: 0,
         }
@@ -81,14 +96,12 @@ impl Role {
                 *slot = statements.into_iter().filter(|statement| !statement.trim().is_empty()).collect();
             }
         }
+        self.merge_preset(fields)?;
         if let Some(ttl) = fields.seconds("default_ttl")? {
             self.default_ttl = ttl;
         }
         if let Some(ttl) = fields.seconds("max_ttl")? {
             self.max_ttl = ttl;
-        }
-        if let Some(kind) = fields.string("credential_type")? {
-            self.credential_type = kind;
         }
         if let Some(end) = fields.bool("end_sessions")? {
             self.end_sessions = end;
@@ -97,35 +110,125 @@ impl Role {
             let wrong = || Error::bad_request(format!("spares: {spares} is not between 0 and {MOST_SPARES}"));
             self.spares = u32::try_from(spares).ok().filter(|_| spares <= MOST_SPARES).ok_or_else(wrong)?;
         }
-        match fields.value("credential_config") {
-            Some(Value::Object(config)) => self.credential_config = config.clone(),
-            Some(_) => return Err(Error::bad_request("credential_config must be an object")),
-            None => {}
-        }
-        self.check()
+        self.merge_credential(fields)
     }
 
-    fn check(&mut self) -> Result<(), Error> {
-        if self.db_name.is_empty() {
-            return Err(Error::bad_request("database name is required"));
+    /// A role has statements or a preset: whichever was written last.
+    fn merge_preset(&mut self, fields: &Fields) -> Result<(), Error> {
+        let has_statements = fields.has("creation_statements") && !self.creation_statements.is_empty();
+        let preset = fields.string("preset")?;
+        if let Some(preset) = preset {
+            if has_statements && !preset.is_empty() {
+                return Err(Error::bad_request(
+                    "preset and creation_statements exclude each other: a preset stands for statements; leave one out",
+                ));
+            }
+            if !preset.is_empty() {
+                self.creation_statements.clear();
+            }
+            self.preset = preset;
+        } else if has_statements {
+            self.preset.clear();
+        }
+        if self.preset.is_empty() {
+            self.schema.clear();
+        }
+        match fields.string("schema")?.filter(|schema| !schema.is_empty()) {
+            Some(_) if self.preset.is_empty() => Err(Error::bad_request("schema goes with preset, and there is none")),
+            Some(schema) => {
+                self.schema = schema;
+                Ok(())
+            }
+            None => {
+                if !self.preset.is_empty() && self.schema.is_empty() {
+                    self.schema = SCHEMA.to_owned();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn merge_credential(&mut self, fields: &Fields) -> Result<(), Error> {
+        if let Some(kind) = fields.string("credential_type")?.filter(|kind| *kind != self.credential_type) {
+            self.credential_type = kind;
+            // What configured another type means nothing to this one.
+            self.credential_config.clear();
         }
         if self.credential_type.is_empty() {
             self.credential_type = "password".into();
         }
-        match self.credential_type.as_str() {
-            "password" => {}
-            kind @ ("rsa_private_key" | "client_certificate") => {
-                return Err(Error::bad_request(format!("unsupported credential_type: {kind:?}")));
-            }
-            kind => return Err(Error::bad_request(format!("invalid credential_type {kind:?}"))),
-        }
-        if self.credential_config.contains_key("password_policy") {
-            return Err(Error::bad_request("credential_config: password_policy is not supported: leave it out"));
+        match fields.value("credential_config") {
+            Some(Value::Object(config)) => credential::replace(&mut self.credential_config, config.clone()),
+            Some(_) => return Err(Error::bad_request("credential_config must be an object")),
+            None => {}
         }
         Ok(())
     }
 
-    fn describe(&self) -> Value {
+    /// What its users log in with.
+    ///
+    /// # Errors
+    /// 400 naming what is wrong.
+    pub(super) fn wanted(&self) -> Result<Wanted, Error> {
+        Wanted::read(&self.credential_type, &self.credential_config)
+    }
+
+    /// What makes a user: its own statements, or those of its preset.
+    ///
+    /// # Errors
+    /// 400 when the database does not have the preset.
+    pub(super) fn creation(&self, spec: &Spec) -> Result<Vec<String>, Error> {
+        if self.preset.is_empty() {
+            return Ok(self.creation_statements.clone());
+        }
+        let preset = Preset::new(&self.preset, &self.schema, self.credential_type == "password");
+        let preset = preset.map_err(|error| Error::bad_request(error.message()).caused_by(error))?;
+        (spec.preset)(&preset).ok_or_else(|| {
+            let plugin = spec.plugins.first().copied().unwrap_or_default();
+            Error::bad_request(format!("preset: {plugin} has no {:?}: write creation_statements", self.preset))
+        })
+    }
+
+    /// What can be said without knowing the database.
+    fn check(&self) -> Result<Wanted, Error> {
+        if self.db_name.is_empty() {
+            return Err(Error::bad_request("database name is required"));
+        }
+        let wanted = self.wanted()?;
+        if self.spares > 0 && !wanted.has_password() {
+            let kind = &self.credential_type;
+            return Err(Error::bad_request(format!("spares: credentials of type {kind:?} cannot be made ahead")));
+        }
+        let statements = sql::statements(&self.creation_statements, |_| true);
+        if !wanted.has_password() && statements.iter().any(|statement| statement.contains("{{password}}")) {
+            // The placeholder itself would become the password.
+            return Err(Error::bad_request(format!(
+                "creation_statements hold {{{{password}}}}, but credential_type {:?} has none: leave PASSWORD out",
+                self.credential_type
+            )));
+        }
+        Ok(wanted)
+    }
+
+    /// What can be said with the driver and the connection's template for user names. Returns warnings.
+    fn check_for(
+        &self,
+        name: &str,
+        wanted: &Wanted,
+        (spec, template): (&Spec, &str),
+        setup: &Setup,
+    ) -> Result<Vec<String>, Error> {
+        if !spec.credentials.contains(&self.credential_type.as_str()) {
+            return Err(Error::bad_request(format!("unsupported credential_type: {:?}", self.credential_type)));
+        }
+        self.creation(spec)?;
+        let mut warnings = (spec.lint)(&self.creation_statements);
+        let template = wanted.username_template(template);
+        warnings.extend(username::check(template, spec, Some(name), &setup.clock, &setup.random)?);
+        Ok(warnings)
+    }
+
+    fn describe(&self, spec: Option<&Spec>) -> Value {
         let mut data = json!({
             "db_name": self.db_name,
             "creation_statements": list(&self.creation_statements),
@@ -135,9 +238,14 @@ impl Role {
             "default_ttl": self.default_ttl, "max_ttl": self.max_ttl, "credential_type": self.credential_type,
         });
         if !self.credential_config.is_empty() {
-            data["credential_config"] = json!(self.credential_config);
+            data["credential_config"] = json!(credential::shown(&self.credential_config));
         }
         // What Vault does not know is shown only where it was set: clients compare whole answers.
+        if !self.preset.is_empty() {
+            data["preset"] = json!(self.preset);
+            data["schema"] = json!(self.schema);
+            data["preset_statements"] = json!(spec.and_then(|spec| self.creation(spec).ok()).unwrap_or_default());
+        }
         if !self.end_sessions {
             data["end_sessions"] = json!(false);
         }
@@ -173,20 +281,30 @@ impl Roles {
         Ok(self.0.list("").await?)
     }
 
-    pub(super) async fn read(&self, name: &str) -> Result<Answer, Error> {
-        Ok(Answer::data(self.get(name).await?.ok_or_else(Error::not_found)?.describe()))
+    pub(super) async fn read(&self, name: &str, connections: &Connections) -> Result<Answer, Error> {
+        let role = self.get(name).await?.ok_or_else(Error::not_found)?;
+        let target = connections.target(&role.db_name).await?;
+        Ok(Answer::data(role.describe(target.map(|(spec, _)| spec))))
     }
 
-    pub(super) async fn write(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
+    /// Checks what can be checked: the connection may be written later.
+    pub(super) async fn write(
+        &self,
+        name: &str,
+        fields: &Fields,
+        connections: &Connections,
+        setup: &Setup,
+    ) -> Result<Answer, Error> {
         check_name("role", name)?;
         let (mut role, version) = self.stored(name).await?.unwrap_or_default();
         role.merge(fields)?;
+        let wanted = role.check()?;
+        let warnings = match connections.target(&role.db_name).await? {
+            Some((spec, template)) => role.check_for(name, &wanted, (spec, &template), setup)?,
+            None => Vec::new(),
+        };
         self.0.put_if(name, &role, version).await?;
-        let answer = Answer::empty();
-        Ok(match fields.unrecognized(KNOWN) {
-            Some(warning) => answer.warn(warning),
-            None => answer,
-        })
+        Ok(fields.unrecognized(KNOWN).into_iter().chain(warnings).fold(Answer::empty(), Answer::warn))
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), Error> {
