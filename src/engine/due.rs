@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Clock, Timestamp};
+pub use crate::storage::moment::{at, second};
 use crate::storage::{Error, Txn, View};
 
 /// What an entry of the index is about.
@@ -41,12 +42,6 @@ impl Due {
 /// The index itself: keys are `<Unix seconds, 11 digits>/<kind>/<name>`.
 #[derive(Clone)]
 pub struct Index(View);
-
-/// The second at which something that ends at `moment` has certainly ended.
-pub fn second(moment: Timestamp) -> String {
-    let seconds = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
-    format!("{:011}", seconds.max(0))
-}
 
 impl Index {
     /// The index stored in `view`.
@@ -104,17 +99,6 @@ impl Index {
     }
 }
 
-/// The moment that a key of the index (or of a revocation queue) begins with.
-///
-/// # Errors
-/// [`Error::Corrupt`] when it does not begin with one.
-pub fn at(key: &str) -> Result<Timestamp, Error> {
-    let corrupt = |problem: String| Error::Corrupt { key: key.to_owned(), problem };
-    let digits = key.split('/').next().unwrap_or_default();
-    let seconds: i64 = digits.parse().map_err(|_| corrupt("it does not begin with a time".into()))?;
-    Timestamp::from_second(seconds).map_err(|error| corrupt(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -138,11 +122,5 @@ mod tests {
         clock.advance(Duration::from_secs(90));
         let ready: Vec<_> = index.ready(&clock, 10).await.unwrap().into_iter().map(|(_, due)| due).collect();
         assert_eq!(ready, [Due::Token { hash: "first".into() }, Due::Token { hash: "soon".into() }]);
-    }
-
-    #[test]
-    fn a_fraction_of_a_second_is_rounded_up() {
-        let moment = Timestamp::new(5, 1).unwrap();
-        assert_eq!(second(moment), "00000000006");
     }
 }

@@ -11,6 +11,7 @@ mod conformance;
 pub mod embedded;
 mod keyring;
 pub mod memory;
+pub mod moment;
 pub mod view;
 mod watch;
 
