@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ahead::Ahead;
+use super::rotation::RotationFields;
 use super::{check_name, list, sweep, username};
-use crate::base::{Clock, Random, glob};
+use crate::base::{Clock, Random, Secret, glob};
 use crate::drivers::{self, Driver, sql};
-use crate::storage::{Version, View};
+use crate::storage::{Txn, Version, View};
 use crate::wire::{Answer, Error, Fields};
 
 /// Fields that the engine itself reads; everything else is the driver's and is kept as it was sent.
@@ -29,8 +30,10 @@ pub(super) struct Stored {
     plugin_name: String,
     plugin_version: String,
     allowed_roles: Vec<String>,
-    root_rotation_statements: Vec<String>,
-    password_policy: String,
+    pub(super) root_rotation_statements: Vec<String>,
+    pub(super) password_policy: String,
+    #[serde(default)]
+    pub(super) rotation: RotationFields,
     details: Map<String, Value>,
     /// Nothing new is made over it; it goes with its last lease.
     #[serde(default)]
@@ -55,14 +58,14 @@ impl Stored {
             self.root_rotation_statements = statements;
         }
         for (name, value) in fields.as_map() {
-            if !OWN.contains(&name.as_str()) && !value.is_null() {
+            if !OWN.contains(&name.as_str()) && !RotationFields::NAMES.contains(&name.as_str()) && !value.is_null() {
                 self.details.insert(name.clone(), value.clone());
             }
         }
-        Ok(())
+        self.rotation.merge(fields, &self.details())
     }
 
-    fn spec(&self) -> Result<&'static drivers::Spec, Error> {
+    pub(super) fn spec(&self) -> Result<&'static drivers::Spec, Error> {
         if self.plugin_name.is_empty() {
             return Err(Error::bad_request("empty plugin name"));
         }
@@ -83,6 +86,12 @@ impl Stored {
         self.details.clone().into()
     }
 
+    /// The same connection with another password of its own.
+    pub(super) fn with_password(mut self, password: &Secret) -> Self {
+        self.details.insert("password".into(), json!(password.expose()));
+        self
+    }
+
     fn open(&self, random: Arc<dyn Random>) -> Result<Arc<dyn Driver>, Error> {
         drivers::open(self.spec()?, drivers::Settings { fields: self.details(), random }).map_err(|error| {
             Error::bad_request(format!("error creating database object: {}", error.message())).caused_by(error)
@@ -100,13 +109,21 @@ impl Stored {
             (!secret.contains(&name.as_str())).then(|| (name.clone(), value))
         };
         let details: Map<_, _> = self.details.iter().filter_map(shown).collect();
-        json!({
-            "plugin_name": self.plugin_name, "plugin_version": self.plugin_version,
-            "allowed_roles": list(&self.allowed_roles), "connection_details": details,
-            "root_credentials_rotate_statements": list(&self.root_rotation_statements),
-            "password_policy": self.password_policy,
-        })
+        let mut data = Map::new();
+        data.insert("plugin_name".into(), json!(self.plugin_name));
+        data.insert("plugin_version".into(), json!(self.plugin_version));
+        data.insert("allowed_roles".into(), list(&self.allowed_roles));
+        data.insert("connection_details".into(), json!(details));
+        data.insert("root_credentials_rotate_statements".into(), list(&self.root_rotation_statements));
+        data.insert("password_policy".into(), json!(self.password_policy));
+        self.rotation.describe(&mut data);
+        Value::Object(data)
     }
+}
+
+/// There is no connection of that name.
+pub(super) fn unknown(name: &str) -> Error {
+    Error::bad_request(format!("failed to find entry for connection with name: {name:?}"))
 }
 
 /// A connection ready for use.
@@ -158,6 +175,17 @@ impl Connections {
         Ok(self.view.get(name).await?)
     }
 
+    /// The key of a connection in the store.
+    pub(super) fn key(&self, name: &str) -> String {
+        self.view.full_key(name)
+    }
+
+    /// Adds a write of a connection that has `version` to a transaction.
+    pub(super) fn stage(&self, txn: &mut Txn, name: &str, stored: &Stored, version: Version) -> Result<(), Error> {
+        txn.expect.push((self.key(name), version));
+        Ok(self.view.stage_put(txn, name, stored)?)
+    }
+
     fn opened(&self) -> MutexGuard<'_, HashMap<String, Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,8 +195,7 @@ impl Connections {
     /// # Errors
     /// 400 when there is none; what opening it says.
     pub(super) async fn get(&self, name: &str) -> Result<Connection, Error> {
-        let missing = || Error::bad_request(format!("failed to find entry for connection with name: {name:?}"));
-        let (stored, version) = self.stored(name).await?.ok_or_else(missing)?;
+        let (stored, version) = self.stored(name).await?.ok_or_else(|| unknown(name))?;
         if let Some(open) = self.opened().get(name).filter(|open| open.version == version) {
             return Ok(open.clone());
         }
@@ -204,11 +231,6 @@ impl Connections {
         let Some((stored, _)) = self.stored(name).await? else { return Ok(None) };
         let template = stored.details().string("username_template")?.unwrap_or_default();
         Ok(drivers::find(&stored.plugin_name).map(|spec| (spec, template)))
-    }
-
-    /// The connection's entry in the store.
-    pub(super) fn key(&self, name: &str) -> String {
-        self.view.full_key(name)
     }
 
     /// Every connection, those that are leaving included.
@@ -302,7 +324,8 @@ impl Connections {
         Ok(Answer::data(json!({ "connections": names, "count": names.len() })))
     }
 
-    async fn forget(&self, name: &str) {
+    /// Closes a connection; its next use opens it anew.
+    pub(super) async fn forget(&self, name: &str) {
         let stale = self.opened().remove(name);
         if let Some(stale) = stale {
             stale.driver.close().await;

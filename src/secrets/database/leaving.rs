@@ -55,7 +55,7 @@ impl Database {
             }
             Leases::Force => {
                 let answer = self.force(held).await?;
-                self.connections.remove(name).await?;
+                self.remove(name).await?;
                 Ok(answer)
             }
         }
@@ -102,9 +102,15 @@ impl Database {
         let held = self.held(|_, record| leaving.contains(&record.connection)).await?;
         let used: Vec<_> = held.iter().filter_map(|held| Some(parse_record(&held.record).ok()?.connection)).collect();
         for name in leaving.iter().filter(|name| !used.contains(name)) {
-            self.connections.remove(name).await?;
+            self.remove(name).await?;
         }
         Ok(())
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        let _turn = self.rotation.config_turn(name, &Fields::default()).await?;
+        self.connections.remove(name).await?;
+        self.rotation.config_written(name, false).await
     }
 
     /// The leases of this mount for which `wanted` holds.

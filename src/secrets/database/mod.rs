@@ -2,8 +2,8 @@
 //!
 //! `connection.rs` keeps and opens connections, `role.rs` keeps roles, `creds.rs` describes a credential before it is made
 //! and makes it afterwards, `username.rs` and `credential.rs` (with `password.rs`, `rsa_key.rs` and `certificate.rs`) make its
-//! two halves, `ahead.rs` and `spares.rs` make passwords and users before they are asked for; `leaving.rs` deletes, `sweep.rs`
-//! compares with what the databases have.
+//! two halves, `ahead.rs` and `spares.rs` make passwords and users before they are asked for; `rotation/` changes the passwords
+//! of users that exist already; `leaving.rs` deletes, `sweep.rs` compares with what the databases have.
 
 mod ahead;
 mod certificate;
@@ -13,6 +13,7 @@ mod creds;
 mod leaving;
 mod password;
 mod role;
+mod rotation;
 mod rsa_key;
 mod spares;
 mod sweep;
@@ -28,6 +29,7 @@ use tokio::sync::Mutex;
 use self::connection::Connections;
 use self::creds::{Record, Source};
 use self::role::Roles;
+use self::rotation::Rotation;
 use self::spares::Spares;
 use super::{Outcome, Sample, SecretsEngine, Setup, Spec, Terms};
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -40,9 +42,10 @@ pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database:
 
 /// One mount.
 struct Database {
-    connections: Connections,
+    connections: Arc<Connections>,
     roles: Roles,
     spares: Spares,
+    rotation: Arc<Rotation>,
     /// What the last sweep of each connection found.
     swept: Mutex<BTreeMap<String, sweep::Found>>,
     setup: Setup,
@@ -53,9 +56,12 @@ struct Database {
 impl Database {
     fn new(setup: Setup) -> Self {
         let connections = Connections::new(setup.view.sub("config"), setup.clock.clone(), setup.random.clone());
-        let roles = Roles::new(setup.view.sub("role"));
+        let connections = Arc::new(connections);
+        let rotation = Arc::new(Rotation::new(&setup, connections.clone()));
+        let roles = Roles::new(rotation::names::dynamic_roles(&setup.view));
         let (close, closed) = shutdown::channel();
-        Self { connections, roles, spares: Spares::default(), swept: Mutex::default(), setup, close, closed }
+        let (spares, swept) = (Spares::default(), Mutex::default());
+        Self { connections, roles, spares, rotation, swept, setup, close, closed }
     }
 
     fn source(&self) -> Source<'_> {
@@ -85,7 +91,9 @@ impl Database {
     }
 
     async fn write_connection(&self, name: &str, request: &Request) -> Result<Answer, Error> {
+        let _turn = self.rotation.config_turn(name, &request.fields).await?;
         let answer = self.connections.write(name, &request.fields).await?;
+        self.rotation.config_written(name, request.fields.has("password")).await?;
         self.look_at_spares(Some(name)).await?;
         Ok(answer)
     }
@@ -105,6 +113,7 @@ impl SecretsEngine for Database {
         let answer = match (request.operation, &segments[..]) {
             (List, ["config"]) => Answer::keys(self.connections.list().await?)?,
             (List, ["roles"]) => Answer::keys(self.roles.list().await?)?,
+            (List, ["static-roles"]) => Answer::keys(self.rotation.list().await?)?,
             (Write | Patch, ["config", name]) => self.write_connection(name, &request).await?,
             (Read, ["config", name]) => self.connections.read(name).await?,
             (Delete, ["config", name]) => self.delete_connection(name, &request.fields).await?,
@@ -114,8 +123,16 @@ impl SecretsEngine for Database {
             (Read, ["roles", name]) => self.roles.read(name, &self.connections).await?,
             (Delete, ["roles", name]) => self.delete_role(name, &request.fields).await?,
             (Read, ["creds", name]) => return self.source().offer(name, &request).await,
+            (Write | Patch, ["static-roles", name]) => self.rotation.write(name, &request.fields).await?,
+            (Read, ["static-roles", name]) => self.rotation.read(name).await?,
+            (Delete, ["static-roles", name]) => self.rotation.delete(name).await?,
+            (Read, ["static-creds", name]) => self.rotation.credential(name).await?,
+            (Write, ["rotate-role", name]) => self.rotation.rotate_role(name).await?,
+            (Write, ["rotate-root", name]) => self.rotation.rotate_root(name).await?,
             (_, ["lessor", what, name]) => self.own(&request, what, name).await?,
-            (_, ["config" | "roles"] | ["config" | "roles" | "creds" | "reset" | "reload", _]) => {
+            (_, ["config" | "roles" | "static-roles"]) => return Err(Error::unsupported_operation()),
+            (_, ["config" | "roles" | "creds" | "reset" | "reload", _]) => return Err(Error::unsupported_operation()),
+            (_, ["static-roles" | "static-creds" | "rotate-role" | "rotate-root", _]) => {
                 return Err(Error::unsupported_operation());
             }
             _ => return Err(Error::unsupported_path()),
@@ -127,6 +144,7 @@ impl SecretsEngine for Database {
         match path.split_once('/') {
             Some(("config", name)) => Ok(self.connections.stored(name).await?.is_some()),
             Some(("roles", name)) => Ok(self.roles.get(name).await?.is_some()),
+            Some(("static-roles", name)) => self.rotation.has_role(name).await,
             _ => Ok(true),
         }
     }
@@ -181,6 +199,7 @@ impl SecretsEngine for Database {
             () = self.closed.requested() => {}
             () = self.spares.tend(&source, &self.setup.clock, &self.setup.random) => {}
             () = self.sweep_for_ever() => {}
+            () = self.rotation.clone().run() => {}
         }
     }
 

@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::connection::Connections;
 use super::credential::{self, Wanted};
+use super::rotation::names;
 use super::{check_name, list, username};
 use crate::drivers::{Preset, Spec, sql};
 use crate::secrets::{Setup, Terms};
-use crate::storage::{Version, View};
+use crate::storage::{Txn, Version, View};
 use crate::wire::{Answer, Error, Fields};
 
 const KNOWN: &[&str] = &[
@@ -303,7 +304,9 @@ impl Roles {
             Some((spec, template)) => role.check_for(name, &wanted, (spec, &template), setup)?,
             None => Vec::new(),
         };
-        self.0.put_if(name, &role, version).await?;
+        let mut txn = Txn { expect: vec![(self.0.full_key(name), version)], ops: Vec::new() };
+        self.0.stage_put(&mut txn, name, &role)?;
+        names::commit(txn, &names::static_roles(&setup.view), name).await?;
         Ok(fields.unrecognized(KNOWN).into_iter().chain(warnings).fold(Answer::empty(), Answer::warn))
     }
 
