@@ -31,7 +31,11 @@ impl Rotation {
     ///
     /// # Errors
     /// 400 when a write would take the user away from a change that is under way.
-    pub(in crate::secrets::database) async fn config_turn(&self, connection: &str, sent: &Fields) -> Result<Turn, Error> {
+    pub(in crate::secrets::database) async fn config_turn(
+        &self,
+        connection: &str,
+        sent: &Fields,
+    ) -> Result<Turn, Error> {
         let turn = self.root_turns.take(connection).await;
         let held = self.roots.get(connection).await?;
         let username = sent.string("username")?;
@@ -157,13 +161,12 @@ impl Rotation {
     async fn complete_root(&self, held: &mut HeldRoot) -> Result<(), Error> {
         let now = self.clock.now();
         let mut txn = Txn::default();
-        if let (Some(journal), Some((config, version))) =
-            (&held.root.journal, self.connections.stored(&held.connection).await?)
+        let stored = self.connections.stored(&held.connection).await?;
+        if let (Some(journal), Some((config, version))) = (&held.root.journal, stored)
+            && journal.concerns(&config.details())
         {
-            if journal.concerns(&config.details()) {
-                let config = config.with_password(&journal.new.0);
-                self.connections.stage(&mut txn, &held.connection, &config, version)?;
-            }
+            let config = config.with_password(&journal.new.0);
+            self.connections.stage(&mut txn, &held.connection, &config, version)?;
         }
         let completed = |root: &mut Root| {
             root.journal = None;

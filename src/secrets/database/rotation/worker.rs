@@ -25,7 +25,7 @@ const PARALLEL: usize = 4;
 const STORE_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What a look at a connection's queue has found.
-enum Page {
+pub(super) enum Page {
     Empty,
     Worked,
     NotBefore(Timestamp),
@@ -53,7 +53,7 @@ impl Rotation {
     }
 
     /// Makes up for a crash between the write of a connection and that of its record.
-    async fn align(&self) {
+    pub(super) async fn align(&self) {
         let aligned = async {
             for connection in self.connections.list().await? {
                 let _turn = self.root_turns.take(&connection).await;
@@ -130,7 +130,7 @@ impl Rotation {
     }
 
     /// Finishes a root rotation that was cut off: without it the connection's own login may be the one that is refused.
-    async fn mend_root(&self, connection: &str) -> bool {
+    pub(super) async fn mend_root(&self, connection: &str) -> bool {
         let _turn = self.root_turns.take(connection).await;
         match self.roots.get(connection).await {
             Ok(mut held) if held.root.journal.is_some() => self.change_root(&mut held).await.is_ok(),
@@ -138,7 +138,7 @@ impl Rotation {
         }
     }
 
-    async fn work_page(&self, connection: &str, limit: usize) -> Result<Page, Error> {
+    pub(super) async fn work_page(&self, connection: &str, limit: usize) -> Result<Page, Error> {
         let page = self.queue.page(connection, limit).await?;
         let Some(first) = page.first() else { return Ok(Page::Empty) };
         let now = self.clock.now();
@@ -146,7 +146,8 @@ impl Rotation {
             return Ok(Page::NotBefore(first.at));
         }
         let due = page.into_iter().filter(|entry| entry.at <= now);
-        let results: Vec<_> = stream::iter(due).map(|entry| self.work_entry(entry)).buffer_unordered(PARALLEL).collect().await;
+        let results: Vec<_> =
+            stream::iter(due).map(|entry| self.work_entry(entry)).buffer_unordered(PARALLEL).collect().await;
         let mut down = None;
         for result in results {
             match result {
