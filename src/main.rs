@@ -10,8 +10,8 @@ use lessor::base::clock::SystemClock;
 use lessor::base::random::SystemRandom;
 use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
-use lessor::cli::{self, Cli, Command, args};
-use lessor::client::ClientConfig;
+use lessor::cli::{self, Cli, Command, args, ask};
+use lessor::client::{Client, ClientConfig, token_from_env};
 use lessor::operator::{self, Election};
 use lessor::server::config::Config;
 use lessor::server::run::{self, Failure};
@@ -61,7 +61,27 @@ fn start(cli: Cli) -> Result<(), Failure> {
             Command::Operator(flags) => run_operator(flags, shutdown).await,
             Command::Webhook(flags) => run_webhook(flags, shutdown).await,
             Command::Crds(_) => Ok(()),
+            Command::Lease(flags) => {
+                let args::LeaseCommand::List(list) = &flags.command;
+                print(&ask::lease_list(&asking(&flags.ask)?, list).await?)
+            }
+            Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask)?, &flags).await?),
         }
+    })
+}
+
+/// A client with the address and token of the environment.
+fn asking(flags: &args::AskFlags) -> Result<Client, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut config = ClientConfig::new("http://127.0.0.1:8200");
+    config.merge_env(&variable)?;
+    if let Some(address) = &flags.address {
+        config.address.clone_from(address);
+    }
+    let client = Client::new(config, Arc::new(SystemClock), Arc::new(SystemRandom))?;
+    Ok(match token_from_env(&variable) {
+        Some(token) => client.with_token(token),
+        None => client,
     })
 }
 

@@ -35,6 +35,65 @@ pub enum Command {
     Webhook(Webhook),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
+    /// Asks an engine about its leases.
+    Lease(Lease),
+    /// Shows the users of a database that no lease names: a dry run, unless told to remove them.
+    Orphans(Orphans),
+}
+
+/// How a command for people reaches the engine. `LESSOR_…` and `BAO_…` variables are read like `VAULT_…`.
+#[derive(Debug, Args)]
+pub struct AskFlags {
+    /// URL of the engine; default: VAULT_ADDR, else http://127.0.0.1:8200.
+    #[arg(long, global = true, value_name = "URL")]
+    pub address: Option<String>,
+}
+
+/// Flags of `lessor lease`.
+#[derive(Debug, Args)]
+pub struct Lease {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub ask: AskFlags,
+
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: LeaseCommand,
+}
+
+/// Commands of `lessor lease`. The token comes from VAULT_TOKEN.
+#[derive(Debug, Subcommand)]
+pub enum LeaseCommand {
+    /// Lists what is below a prefix, one level at a time.
+    List(LeaseList),
+}
+
+/// Flags of `lessor lease list`.
+#[derive(Debug, Args)]
+pub struct LeaseList {
+    /// For example database/creds/app.
+    #[arg(default_value = "")]
+    pub prefix: String,
+
+    /// The revocations that do not get through, and why, instead.
+    #[arg(long, conflicts_with = "prefix")]
+    pub stuck: bool,
+}
+
+/// Flags of `lessor orphans`. The token comes from VAULT_TOKEN.
+#[derive(Debug, Args)]
+pub struct Orphans {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented at its type")]
+    pub ask: AskFlags,
+
+    /// Mount and connection, for example database/pg.
+    #[arg(value_name = "MOUNT/CONNECTION")]
+    pub connection: String,
+
+    /// Drop those that carry our mark.
+    #[arg(long)]
+    pub remove: bool,
 }
 
 /// Flags of `lessor crds`.

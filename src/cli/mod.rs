@@ -1,6 +1,7 @@
 //! The command line: which role to run with which flags, read in Vault's grammar and in the usual one.
 
 pub mod args;
+pub mod ask;
 
 use std::ffi::OsString;
 
@@ -40,6 +41,15 @@ mod tests {
             let Command::Server(server) = parsed(line).command else { panic!("{line}") };
             assert_eq!(server.config.to_str(), Some("f.hcl"));
         }
+    }
+
+    #[test]
+    fn leases_and_orphans_are_asked_for() {
+        let Command::Lease(lease) = parsed("lessor lease list -stuck").command else { panic!() };
+        let args::LeaseCommand::List(list) = lease.command;
+        assert!(list.stuck && list.prefix.is_empty());
+        let Command::Orphans(orphans) = parsed("lessor orphans database/pg --remove").command else { panic!() };
+        assert_eq!((orphans.connection.as_str(), orphans.remove), ("database/pg", true));
     }
 
     #[test]
