@@ -19,6 +19,7 @@ use crate::base::{Clock as _, Timestamp};
 use crate::drivers::Kind;
 use crate::drivers::scripted::{Call, Server, Verdict};
 use crate::secrets::database::Database;
+use crate::secrets::password_policy::PasswordPolicies;
 use crate::secrets::{Ending, Held, LeaseBook, Offer, Outcome, SecretsEngine as _, Setup, Stocked};
 use crate::storage::memory::Memory;
 use crate::storage::{Backend, Entry, Error as StorageError, Event, Txn, View};
@@ -227,6 +228,7 @@ fn engine(store: &Arc<Memory>, crash: &Arc<Crash>, clock: &ManualClock) -> Arc<D
     let seed = SEED.fetch_add(1, Ordering::Relaxed) as u64;
     let backend: Arc<dyn Backend> = Arc::new(Mortal { store: store.clone(), crash: crash.clone() });
     Arc::new(Database::new(Setup {
+        passwords: PasswordPolicies::new(View::new(backend.clone(), "policy/")),
         view: View::new(backend, "mount/"),
         uuid: "uuid".into(),
         clock: Arc::new(clock.clone()),

@@ -117,6 +117,31 @@ async fn an_adopted_account_keeps_its_password_until_its_schedule_says_so() {
 }
 
 #[tokio::test]
+async fn passwords_follow_the_roles_policy_or_that_of_its_connection() {
+    let world = World::new("roles-policy").await;
+    let digits = "length = 8\nrule \"charset\" { charset = \"0123456789\" }";
+    world.engine.setup.passwords.put("digits", digits).await.unwrap();
+    let mut body = daily("app");
+    body["credential_config"] = json!({"password_policy": "nosuch"});
+    assert!(world.refused("static-roles/app", body.clone()).await.contains("nosuch"));
+    body["credential_config"] = json!({"password_policy": "digits"});
+    world.ok("static-roles/app", body).await;
+    let is_by_policy = |password: &str| password.len() == 8 && password.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(is_by_policy(&world.logs_in("app").await.1));
+    world.ok("config/pg", json!({"password_policy": "digits"})).await;
+    world.ok("static-roles/b", daily("b")).await;
+    assert!(is_by_policy(&world.logs_in("b").await.1));
+    world.ok("rotate-root/pg", json!({})).await;
+    assert!(is_by_policy(&world.root_password().await));
+
+    // A policy that is gone fails the rotation without a spin, and is tried again.
+    world.engine.setup.passwords.delete("digits").await.unwrap();
+    world.pass(DAY).await;
+    assert!(world.read("static-roles/app").await.unwrap()["rotation_error"].as_str().unwrap().contains("digits"));
+    world.logs_in("app").await;
+}
+
+#[tokio::test]
 async fn an_account_adopted_without_password_has_none_until_its_first_rotation() {
     let world = World::new("roles-unknown").await;
     world.ok("config/pg", json!({"skip_static_role_import_rotation": true})).await;
