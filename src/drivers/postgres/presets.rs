@@ -47,8 +47,10 @@ mod tests {
             let blocks = statements(&preset);
             assert_eq!(sql::statements(&blocks, sql::has_end), blocks);
             assert_eq!(blocks[0].contains("{{password}}"), password);
-            assert!(blocks[1].contains(":= 'my app'") && !blocks[1].contains('%'.to_string().repeat(2).as_str()));
-            assert!(!blocks[1].contains("%schema%") && blocks[1].contains("{{name}}"));
+            assert!(blocks[1].contains("target CONSTANT text := 'my app'") && blocks[1].contains("'{{name}}'"));
+            for unfilled in ["%kind%", "%schema%", "%on_schema%", "%on_tables%", "%on_sequences%"] {
+                assert!(!blocks[1].contains(unfilled), "{unfilled}");
+            }
         }
     }
 }
