@@ -44,7 +44,8 @@ async fn password_policies_are_kept_and_followed() {
     assert!(bad.error().starts_with("invalid password policy: "), "{}", bad.error());
     http.get("sys/policies/password/bad").await.expect_status(404);
     http.get("sys/policies/password/bad/generate").await.expect_status(404);
-    let quotes = http.post("sys/policies/password/quotes", json!({ "policy": policy("abc'") })).await.expect_status(200);
+    let quotes =
+        http.post("sys/policies/password/quotes", json!({ "policy": policy("abc'") })).await.expect_status(200);
     assert!(quotes.text("/warnings/0").contains("allows '"), "{}", quotes.body);
 
     // The role's policy wins over the connection's, and that over the built-in one.
