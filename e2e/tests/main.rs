@@ -17,4 +17,5 @@ mod faults;
 mod leaks;
 mod manifests;
 mod operator;
+mod rotation;
 mod workload;

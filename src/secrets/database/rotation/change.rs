@@ -152,12 +152,7 @@ impl Rotation {
     ///
     /// # Errors
     /// 400 when there is no such connection.
-    pub(super) async fn try_login(
-        &self,
-        name: &str,
-        username: &str,
-        password: &Secret,
-    ) -> Result<Login, Error> {
+    pub(super) async fn try_login(&self, name: &str, username: &str, password: &Secret) -> Result<Login, Error> {
         let missing = || connection::unknown(name);
         let (stored, _) = self.connections.stored(name).await?.ok_or_else(missing)?;
         Ok(login::attempt(stored.spec()?, stored.details(), username, password, self.random.clone()).await)

@@ -201,7 +201,11 @@ mod tests {
         for (field, value, text) in [
             ("credential_type", json!("x"), "invalid credential_type \"x\""),
             ("credential_type", json!("rsa_private_key"), "unsupported credential_type: \"rsa_private_key\""),
-            ("credential_config", json!({"key_bits": 1}), "credential_config: \"key_bits\" is not known for credential_type \"password\": use password_policy"),
+            (
+                "credential_config",
+                json!({"key_bits": 1}),
+                "credential_config: \"key_bits\" is not known for credential_type \"password\": use password_policy",
+            ),
             ("grace_period", json!(1), "grace_period needs two accounts in usernames"),
             ("usernames", json!(["app"]), "usernames must name exactly two different accounts"),
             ("usernames", json!(["app", "app"]), "usernames must name exactly two different accounts"),
@@ -235,9 +239,7 @@ mod tests {
 
     #[test]
     fn two_accounts_have_a_grace_within_their_period() {
-        let sent = |grace: Value, period: u64| {
-            json!({"usernames": "a,b", "db_name": "pg", "rotation_period": period, "grace_period": grace})
-        };
+        let sent = |grace: Value, period: u64| json!({"usernames": "a,b", "db_name": "pg", "rotation_period": period, "grace_period": grace});
         assert_eq!(created(sent(Value::Null, 60)).ok().unwrap().grace_period, 60);
         assert_eq!(created(sent(Value::Null, 86_400)).ok().unwrap().grace_period, 3600);
         assert_eq!(created(sent(json!("30s"), 60)).ok().unwrap().grace_period, 30);

@@ -31,8 +31,8 @@ use tokio::sync::Notify;
 
 use self::queue::Queue;
 use self::role::StaticRoles;
-pub(super) use self::root_fields::RotationFields;
 use self::root::Roots;
+pub(super) use self::root_fields::RotationFields;
 use self::turns::Turns;
 use super::connection::Connections;
 use super::{answered, password};
@@ -40,7 +40,7 @@ use crate::base::{Clock, Random, Secret};
 use crate::drivers::{self, Kind};
 use crate::secrets::Setup;
 use crate::secrets::password_policy::PasswordPolicies;
-use crate::wire::Error;
+use crate::wire::{self, Error};
 
 /// Static roles and root rotation of one mount.
 pub(super) struct Rotation {
@@ -108,7 +108,9 @@ impl From<Error> for Failure {
 /// A driver's error in the words of Vault.
 fn not_set(connection: &str, error: drivers::Error) -> Error {
     let error = answered(connection, error);
-    Error::new(error.kind(), format!("error setting credentials: {error}")).caused_by(error)
+    // An account that is missing in the database is no path that is missing here.
+    let kind = if error.kind() == wire::Kind::NotFound { wire::Kind::BadRequest } else { error.kind() };
+    Error::new(kind, format!("error setting credentials: {error}")).caused_by(error)
 }
 
 /// Whether the database has refused a change, so that it has certainly not been made by this call.

@@ -89,7 +89,9 @@ mod tests {
     }
 
     fn details() -> Fields {
-        fields(json!({"connection_url": "postgresql://{{username}}:{{password}}@h/db", "username": "u", "password": "p"}))
+        fields(
+            json!({"connection_url": "postgresql://{{username}}:{{password}}@h/db", "username": "u", "password": "p"}),
+        )
     }
 
     fn merged(rotation: &RotationFields, sent: Value) -> RotationFields {

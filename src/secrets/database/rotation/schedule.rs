@@ -185,7 +185,10 @@ mod tests {
     fn wrong_fields_are_refused_in_vaults_words() {
         for (sent, expected) in [
             (json!({"rotation_period": 4}), "rotation_period must be 5 seconds or more"),
-            (json!({"rotation_period": 5, "rotation_window": 3600}), "rotation_window is invalid with use of rotation_period"),
+            (
+                json!({"rotation_period": 5, "rotation_window": 3600}),
+                "rotation_window is invalid with use of rotation_period",
+            ),
             (json!({"rotation_period": 5, "rotation_schedule": "* * * * *"}), "mutually exclusive fields"),
             (
                 json!({"rotation_schedule": "* * * * *", "rotation_window": 3599}),

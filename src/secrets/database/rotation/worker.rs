@@ -18,8 +18,11 @@ use crate::base::{Timestamp, telemetry};
 use crate::storage::{Error as StorageError, Txn};
 use crate::wire::Error;
 
-/// Changes over one connection that run at once: Vault's `max_open_connections`.
-const PARALLEL: usize = 4;
+/// Changes over one connection that run at once: half of what a pool holds by default, so that issuing goes on.
+const PARALLEL: usize = 2;
+
+/// Entries of a queue that are read at a time.
+const PAGE: usize = 16;
 
 /// Wait after the store failed.
 const STORE_BACKOFF: Duration = Duration::from_secs(1);
@@ -95,7 +98,7 @@ impl Rotation {
     async fn work(self: Arc<Self>, connection: String, woken: Arc<Notify>) {
         let mut down = 0;
         loop {
-            let limit = if down > 0 { 1 } else { PARALLEL * 4 };
+            let limit = if down > 0 { 1 } else { PAGE };
             let wait = match self.work_page(&connection, limit).await {
                 Ok(Page::Empty) => {
                     let mut tasks = self.tasks();

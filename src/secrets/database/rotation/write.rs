@@ -114,7 +114,15 @@ impl Rotation {
             return Err(Error::bad_request(format!("unsupported credential_type: {:?}", role.credential_type)));
         }
         let Some((stored, _)) = self.connections.stored(&role.db_name).await? else { return Ok(()) };
-        match login::check_template(&stored.details()) {
+        let details = stored.details();
+        let own = details.string("username")?;
+        if let Some(account) = role.accounts.iter().find(|account| own.as_ref() == Some(&account.username)) {
+            return Err(Error::bad_request(format!(
+                "username: {:?} is the connection's own user, which would lose its password: use rotate-root/{}",
+                account.username, role.db_name
+            )));
+        }
+        match login::check_template(&details) {
             Err(error) if role.verify_login => {
                 let text = format!("connection {:?}: {}; or set verify_login=false", role.db_name, error.message());
                 Err(Error::bad_request(text).caused_by(error))

@@ -53,7 +53,7 @@ async fn a_schedule_is_kept_to_and_its_window_closes() {
 async fn a_failed_first_rotation_stores_nothing() {
     let world = World::new("roles-failed").await;
     let absent = world.write("static-roles/app", daily("nobody")).await.unwrap_err();
-    assert!(absent.to_string().starts_with("error setting credentials: "), "{absent}");
+    assert!(absent.status() == 400 && absent.to_string().starts_with("error setting credentials: "), "{absent}");
     world.server.script(fail_updates_of("app", Verdict::Fail(Kind::Statement)));
     assert!(world.refused("static-roles/app", daily("app")).await.contains("error setting credentials: "));
     world.server.script(|_| Verdict::Fail(Kind::Connect));
@@ -75,6 +75,7 @@ async fn wrong_requests_are_refused_in_vaults_words() {
     world.ok("roles/dyn", json!({"db_name": "pg"})).await;
     for (path, body, text) in [
         ("static-roles/app", daily("other"), "cannot update static account username"),
+        ("static-roles/x", daily("root"), "is the connection's own user"),
         ("static-roles/dyn", daily("app"), "Role and Static Role names must be unique"),
         ("roles/app", json!({"db_name": "pg"}), "Role and Static Role names must be unique"),
         ("rotate-role/nosuch", json!({}), "no static role found for role name"),
