@@ -34,7 +34,15 @@ impl PostgresServer {
     /// # Panics
     /// When PostgreSQL is not installed or does not start; the message has its log.
     pub async fn start(settings: &[&str]) -> Self {
-        let mut server = Self::make(settings);
+        Self::start_release(installed(), settings).await
+    }
+
+    /// As [`PostgresServer::start`], with the programs of that folder.
+    ///
+    /// # Panics
+    /// As [`PostgresServer::start`].
+    pub async fn start_release(programs: PathBuf, settings: &[&str]) -> Self {
+        let mut server = Self::make(programs, settings);
         server.start_again().await;
         server
     }
@@ -44,7 +52,7 @@ impl PostgresServer {
     /// # Panics
     /// As [`PostgresServer::start`].
     pub async fn start_with_tls(certificate: &str, key: &str) -> Self {
-        let mut server = Self::make(&["ssl=on"]);
+        let mut server = Self::make(installed(), &["ssl=on"]);
         server.write(&[("server.crt", certificate), ("server.key", key)]);
         server.start_again().await;
         server
@@ -55,7 +63,7 @@ impl PostgresServer {
     /// # Panics
     /// As [`PostgresServer::start`].
     pub async fn start_with_client_certificates(certificate: &str, key: &str, authority: &str) -> Self {
-        let mut server = Self::make(&["ssl=on", "ssl_ca_file=clients.crt"]);
+        let mut server = Self::make(installed(), &["ssl=on", "ssl_ca_file=clients.crt"]);
         let logins = format!("host all {SUPERUSER} all scram-sha-256\nhostssl all all all cert\n");
         server.write(&[
             ("server.crt", certificate),
@@ -77,11 +85,11 @@ impl PostgresServer {
         }
     }
 
-    fn make(settings: &[&str]) -> Self {
+    fn make(programs: PathBuf, settings: &[&str]) -> Self {
         use lessor::base::Random as _;
         let server = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
-            programs: programs(),
+            programs,
             port: free_port(),
             password: Secret::new(SystemRandom.base62(20)),
             settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
@@ -257,8 +265,26 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// `LESSOR_POSTGRES_BIN`, or the newest of Debian's.
-fn programs() -> PathBuf {
+/// The programs of one release: `LESSOR_POSTGRES_18_BIN` and the like, or what `e2e/databases/postgres` brings.
+///
+/// # Panics
+/// When they cannot be had; what is missing stands above.
+pub fn release(version: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os(format!("LESSOR_POSTGRES_{version}_BIN")) {
+        return folder.into();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("databases/postgres");
+    let output = Command::new(&script).arg(version).stderr(Stdio::inherit()).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+    assert!(output.status.success(), "PostgreSQL {version} cannot be had");
+    String::from_utf8_lossy(&output.stdout).trim().into()
+}
+
+/// The programs that are installed: `LESSOR_POSTGRES_BIN`, or the newest of Debian's.
+///
+/// # Panics
+/// When there are none.
+pub fn installed() -> PathBuf {
     if let Some(folder) = std::env::var_os("LESSOR_POSTGRES_BIN") {
         return folder.into();
     }

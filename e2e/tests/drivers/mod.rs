@@ -15,8 +15,9 @@ macro_rules! conformance {
         $(mod $name {
             use super::*;
 
-            conformance!(@tests $recipe, whole_life, sessions_and_objects_hold_no_user, many_at_once, a_crash_is_survived,
-                errors_keep_secrets);
+            conformance!(@tests $recipe, whole_life, own_passwords_rotate, sessions_and_objects_hold_no_user,
+                sessions_stay_where_that_is_wanted, users_are_known_by_their_mark, spares_wait_for_their_login, many_at_once,
+                nobody_exists_before_the_lease, a_crash_is_survived, errors_keep_secrets);
         })*
 
         #[test]
@@ -38,4 +39,5 @@ macro_rules! conformance {
 
 conformance! {
     on_postgres: postgres::OwnPostgres,
+    on_postgres_18: postgres::Postgres<postgres::Eighteen>,
 }

@@ -1,5 +1,7 @@
 //! PostgreSQL's recipe, and what only PostgreSQL must show.
 
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use async_trait::async_trait;
 use lessor::base::{Gate, Secret};
 use lessor::drivers::{Change, Credential, Driver, DropUser, Kind};
 use lessor_e2e::eventually::{equals, eventually};
-use lessor_e2e::postgres_server::PostgresServer;
+use lessor_e2e::postgres_server::{self, PostgresServer};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -18,14 +20,41 @@ use super::suite::{User, change, create, create_all, delete, delete_all, in_an_h
 const ADMIN_PASSWORD: &str = "p@:/?#[]%25&=+ \"\\$ä";
 
 /// A server with the table `notes`, the group `app_rw` that may use it, and an administrator with CREATEROLE alone.
-pub struct OwnPostgres(PostgresServer);
+pub struct Postgres<R>(PostgresServer, PhantomData<R>);
+
+/// Of the release that is installed.
+pub type OwnPostgres = Postgres<Installed>;
+
+/// Which PostgreSQL.
+pub trait Release: Send + Sync + 'static {
+    /// Where its programs are.
+    fn programs() -> PathBuf;
+}
+
+/// The release that is installed: Debian's.
+pub struct Installed;
+
+impl Release for Installed {
+    fn programs() -> PathBuf {
+        postgres_server::installed()
+    }
+}
+
+/// PostgreSQL 18.
+pub struct Eighteen;
+
+impl Release for Eighteen {
+    fn programs() -> PathBuf {
+        postgres_server::release("18")
+    }
+}
 
 #[async_trait]
-impl Recipe for OwnPostgres {
+impl<R: Release> Recipe for Postgres<R> {
     const PLUGIN: &'static str = "postgresql-database-plugin";
 
     async fn start() -> Self {
-        let server = PostgresServer::start(&["log_statement=all", "max_connections=60"]).await;
+        let server = PostgresServer::start_release(R::programs(), &["log_statement=all", "max_connections=60"]).await;
         server
             .run(
                 "postgres",
@@ -44,7 +73,7 @@ impl Recipe for OwnPostgres {
                  GRANT SELECT, INSERT ON notes TO app_rw; GRANT USAGE, CREATE ON SCHEMA public TO app_rw;",
             )
             .await;
-        Self(server)
+        Self(server, PhantomData)
     }
 
     fn fields(&self) -> Value {
@@ -97,6 +126,10 @@ impl Session for OwnSession {
         self.run("INSERT INTO notes VALUES ('hello'); SELECT * FROM notes").await
     }
 
+    async fn alive(&self) -> Result<(), String> {
+        self.run("SELECT 1").await
+    }
+
     async fn denied(&self) -> Result<(), String> {
         self.run("SELECT * FROM secrets").await
     }
@@ -111,17 +144,16 @@ impl Session for OwnSession {
 }
 
 /// The superuser as administrator, who may grant in the name of others.
-fn as_superuser(recipe: &OwnPostgres) -> Arc<dyn Driver> {
+fn as_superuser<R: Release>(recipe: &Postgres<R>) -> Arc<dyn Driver> {
     let mut fields = recipe.fields();
     fields["username"] = json!("postgres");
     fields["password"] = json!(recipe.0.password().expose());
     fields["max_open_connections"] = json!(16);
-    open_with::<OwnPostgres>(&fields)
+    open_with::<Postgres<R>>(&fields)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_log_of_the_server_holds_a_password() {
-    let recipe = OwnPostgres::start().await;
+async fn no_log_of_the_server_holds_a_password<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
     let user = User::new("v-quiet");
     create(&recipe, &*driver, &user).await.unwrap();
@@ -134,9 +166,8 @@ async fn no_log_of_the_server_holds_a_password() {
     assert!(!log.contains(user.password.expose()) && !log.contains(second.expose()), "{log}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn objects_and_grants_in_other_databases_hold_no_role() {
-    let recipe = OwnPostgres::start().await;
+async fn objects_and_grants_in_other_databases_hold_no_role<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     recipe.0.run("postgres", "CREATE DATABASE \"other one\"").await;
     recipe.0.run("other one", "GRANT CREATE, USAGE ON SCHEMA public TO app_rw").await;
     let driver = open(&recipe);
@@ -151,9 +182,8 @@ async fn objects_and_grants_in_other_databases_hold_no_role() {
     recipe.0.run("other one", "SELECT * FROM own").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn grants_by_others_hold_no_role() {
-    let recipe = OwnPostgres::start().await;
+async fn grants_by_others_hold_no_role<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = as_superuser(&recipe);
     let user = User::new("v-foreign");
     create(&recipe, &*driver, &user).await.unwrap();
@@ -177,9 +207,8 @@ async fn grants_by_others_hold_no_role() {
     assert_eq!(recipe.users("v-foreign").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_cannot_be_dropped_can_no_longer_log_in_and_the_error_says_why() {
-    let recipe = OwnPostgres::start().await;
+async fn a_role_that_cannot_be_dropped_can_no_longer_log_in_and_the_error_says_why<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
     let user = User::new("v-held");
     create(&recipe, &*driver, &user).await.unwrap();
@@ -192,9 +221,8 @@ async fn a_role_that_cannot_be_dropped_can_no_longer_log_in_and_the_error_says_w
     delete(&*driver, &user.name).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn conflicting_grants_on_one_table_all_succeed() {
-    let recipe = OwnPostgres::start().await;
+async fn conflicting_grants_on_one_table_all_succeed<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = as_superuser(&recipe);
     let statements =
         ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'; GRANT SELECT ON notes TO \"{{name}}\";".to_owned()];
@@ -204,9 +232,8 @@ async fn conflicting_grants_on_one_table_all_succeed() {
     assert_eq!(recipe.users("v-grant-").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_creation_that_nobody_waits_for_does_not_outlive_its_revocation() {
-    let recipe = OwnPostgres::start().await;
+async fn a_creation_that_nobody_waits_for_does_not_outlive_its_revocation<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
     let user = User::new("v-late");
     let statements = ["SELECT pg_sleep(2); CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'".to_owned()];
@@ -223,9 +250,8 @@ async fn a_creation_that_nobody_waits_for_does_not_outlive_its_revocation() {
     assert_eq!(recipe.users("v-late").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn statements_of_the_role_are_honoured() {
-    let recipe = OwnPostgres::start().await;
+async fn statements_of_the_role_are_honoured<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
     let user = User::new("v-own");
     let statements = [
@@ -247,9 +273,8 @@ async fn statements_of_the_role_are_honoured() {
     assert_eq!(recipe.users("v-own").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_statement_leaves_nothing_behind_and_no_open_transaction() {
-    let recipe = OwnPostgres::start().await;
+async fn a_failed_statement_leaves_nothing_behind_and_no_open_transaction<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
     for statements in ["CREATE ROLE \"{{name}}\"; NONSENSE", "BEGIN; CREATE ROLE \"{{name}}\"; SELECT 1/0; COMMIT"] {
         let user = User::new("v-failed");
@@ -266,9 +291,8 @@ async fn a_failed_statement_leaves_nothing_behind_and_no_open_transaction() {
     assert_eq!(recipe.users("v-next-").await, 8);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_form_of_connection_url_reaches_the_server() {
-    let recipe = OwnPostgres::start().await;
+async fn every_form_of_connection_url_reaches_the_server<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
     let port = recipe.0.port();
     for url in [
         format!(
@@ -279,10 +303,38 @@ async fn every_form_of_connection_url_reaches_the_server() {
     ] {
         let mut fields = recipe.fields();
         fields["connection_url"] = json!(url);
-        open_with::<OwnPostgres>(&fields).verify().await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        open_with::<Postgres<R>>(&fields).verify().await.unwrap_or_else(|error| panic!("{url}: {error}"));
     }
     let mut fields = recipe.fields();
     fields["password"] = json!("not-the-password");
-    let error = open_with::<OwnPostgres>(&fields).verify().await.unwrap_err();
+    let error = open_with::<Postgres<R>>(&fields).verify().await.unwrap_err();
     assert!(error.kind() == Kind::Refused && !error.message().contains("not-the-password"), "{error}");
+}
+
+/// Runs each test on every release.
+macro_rules! on_each_release {
+    ($($release:ident: $type:ident),*; $tests:tt) => { $(on_each_release!(@one $release, $type, $tests);)* };
+    (@one $release:ident, $type:ident, [$($test:ident),* $(,)?]) => {
+        mod $release {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test::<super::$type>().await;
+            })*
+        }
+    };
+}
+
+on_each_release! {
+    installed: Installed, release_18: Eighteen;
+    [
+        no_log_of_the_server_holds_a_password,
+        objects_and_grants_in_other_databases_hold_no_role,
+        grants_by_others_hold_no_role,
+        a_role_that_cannot_be_dropped_can_no_longer_log_in_and_the_error_says_why,
+        conflicting_grants_on_one_table_all_succeed,
+        a_creation_that_nobody_waits_for_does_not_outlive_its_revocation,
+        statements_of_the_role_are_honoured,
+        a_failed_statement_leaves_nothing_behind_and_no_open_transaction,
+        every_form_of_connection_url_reaches_the_server,
+    ]
 }

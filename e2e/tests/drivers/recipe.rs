@@ -42,6 +42,9 @@ pub trait Session: Send + Sync {
     /// Something that the role allows.
     async fn allowed(&self) -> Result<(), String>;
 
+    /// Nothing but a sign of life: works while the connection is there, whatever rights are left.
+    async fn alive(&self) -> Result<(), String>;
+
     /// Something that it does not.
     async fn denied(&self) -> Result<(), String>;
 

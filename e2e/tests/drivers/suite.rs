@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lessor::base::random::SystemRandom;
-use lessor::base::{Clock as _, Gate, Secret, Timestamp, clock::SystemClock, clock::add_seconds};
+use lessor::base::{Clock as _, Gate, Secret, Timestamp, clock::SystemClock, clock::add_seconds, gate};
 use lessor::drivers::{self, Change, Credential, Driver, DropUser, Kind, NewUser, Settings};
 use lessor_e2e::eventually::eventually;
 use serde_json::Value;
@@ -94,6 +94,103 @@ pub async fn whole_life<R: Recipe>() {
     recipe.login(&user.name, &second).await.err().expect("nobody logs in as a user that was ended");
     assert_eq!(recipe.users("v-life").await, 0);
     delete(&*driver, &user.name).await.expect("ending an absent user is success");
+}
+
+/// The administrator's own password and that of an account that nobody here made: changed, proved by logins, the old refused.
+pub async fn own_passwords_rotate<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let account = User::new("account");
+    create(&recipe, &*driver, &account).await.unwrap();
+    for (round, rotated) in [Secret::new("Cc3-third"), Secret::new("Dd4-fourth")].iter().enumerate() {
+        let rotation = Change { credential: Some(Credential::password(rotated)), ..change(&account.name) };
+        driver.update(rotation, &Gate::opened()).await.unwrap();
+        recipe.login(&account.name, rotated).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    recipe.login(&account.name, &account.password).await.err().expect("the first password is refused");
+
+    let fields = recipe.fields();
+    let (name, next) = (fields["username"].as_str().unwrap().to_owned(), Secret::new("Ee5-administrator"));
+    let rotation = Change { credential: Some(Credential::password(&next)), ..change(&name) };
+    driver.update(rotation, &Gate::opened()).await.unwrap();
+    assert_eq!(open_with::<R>(&fields).verify().await.unwrap_err().kind(), Kind::Refused, "the old password");
+    let mut after = fields.clone();
+    after["password"] = next.expose().into();
+    let driver = open_with::<R>(&after);
+    driver.verify().await.unwrap();
+    delete(&*driver, &account.name).await.unwrap();
+
+    let absent = Change { credential: Some(Credential::password(&next)), ..change("v-absent") };
+    assert_eq!(driver.update(absent, &Gate::opened()).await.unwrap_err().kind(), Kind::Absent);
+}
+
+/// A role may say that its users' sessions live on until they end by themselves.
+pub async fn sessions_stay_where_that_is_wanted<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let user = User::new("v-stays");
+    create(&recipe, &*driver, &user).await.unwrap();
+    let session = recipe.login(&user.name, &user.password).await.unwrap();
+    driver.delete(DropUser { username: &user.name, statements: &[], end_sessions: false }).await.unwrap();
+    recipe.login(&user.name, &user.password).await.err().expect("no new session");
+    session.alive().await.expect("the session that was there goes on");
+}
+
+/// The users that the driver made are told from others, whatever these are called.
+pub async fn users_are_known_by_their_mark<R: Recipe>() {
+    if !drivers::find(R::PLUGIN).unwrap().capabilities.marks_users {
+        return;
+    }
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let (marked, foreign) = (User::new("v-marked"), User::new("v-foreign"));
+    create(&recipe, &*driver, &marked).await.unwrap();
+    let statements = recipe.creation();
+    let of_another = NewUser { mark: "lessor another", ..new_user(&foreign, &statements) };
+    driver.create(of_another, &Gate::opened()).await.unwrap();
+    let users = driver.users("lessor test").await.unwrap();
+    let is_marked = |name: &str| users.iter().find(|user| user.username == name).map(|user| user.marked);
+    assert_eq!((is_marked("v-marked"), is_marked("v-foreign")), (Some(true), Some(false)), "{users:?}");
+}
+
+/// A user that is made ahead cannot log in before it may.
+pub async fn spares_wait_for_their_login<R: Recipe>() {
+    if !drivers::find(R::PLUGIN).unwrap().capabilities.disables_logins {
+        return;
+    }
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let (spare, statements) = (User::new("v-spare"), recipe.creation());
+    let waiting = NewUser { login: false, ..new_user(&spare, &statements) };
+    driver.create(waiting, &Gate::opened()).await.unwrap();
+    recipe.login(&spare.name, &spare.password).await.err().expect("it may not log in yet");
+    let later = add_seconds(in_an_hour(), 600);
+    let handed_out = Change { login: Some(true), expires: Some(later), ..change(&spare.name) };
+    driver.update(handed_out, &Gate::opened()).await.unwrap();
+    recipe.login(&spare.name, &spare.password).await.unwrap().allowed().await.unwrap();
+    if let Some(expiry) = recipe.expiry(&spare.name).await {
+        assert_eq!(expiry, later.as_second());
+    }
+}
+
+/// While a lease is being recorded its user does not exist, and when that fails it never did.
+pub async fn nobody_exists_before_the_lease<R: Recipe>() {
+    let recipe = R::start().await;
+    let driver = open(&recipe);
+    let (first, second, statements) = (User::new("v-gate-a"), User::new("v-gate-b"), recipe.creation());
+    let (opener, recorded) = gate::new();
+    let (never, refused) = gate::new();
+    let making = driver.create(new_user(&first, &statements), &recorded);
+    let failing = driver.create(new_user(&second, &statements), &refused);
+    let (made, failed, ()) = tokio::join!(making, failing, async {
+        assert_eq!(recipe.users("v-gate-").await, 0);
+        drop(never);
+        opener.open();
+    });
+    made.unwrap();
+    failed.expect_err("its lease was not recorded");
+    assert_eq!(recipe.users("v-gate-").await, 1);
+    recipe.login(&first.name, &first.password).await.unwrap();
 }
 
 /// A user that works and owns things is ended with its sessions; what it made stays or goes, it does not.

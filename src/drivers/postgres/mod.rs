@@ -127,7 +127,8 @@ impl Postgres {
         values.extend(stated.map(|stated| ("password", stated.expose())));
         values.extend(expiration.as_deref().map(|expiration| ("expiration", expiration)));
         let filled = statements.iter().map(|statement| Zeroizing::new(sql::fill(statement, &values))).collect();
-        let job = Job { username: username.to_owned(), statements: filled, recorded: recorded.cloned() };
+        let alone = statements.iter().any(|statement| may_commit(statement));
+        let job = Job { username: username.to_owned(), statements: filled, recorded: recorded.cloned(), alone };
         let done = self.transactions.call(job).await;
         done.map_err(|error| error.without(stated.into_iter().map(Secret::expose)))
     }
@@ -256,6 +257,13 @@ impl Driver for Postgres {
     }
 }
 
+/// Whether a statement could end the transaction around it: one too many is only slower.
+fn may_commit(statement: &str) -> bool {
+    let words = statement.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let ends = ["commit", "end", "rollback", "abort"];
+    words.into_iter().any(|word| ends.iter().any(|end| word.eq_ignore_ascii_case(end)))
+}
+
 /// A moment as statements have it: `2026-01-02 15:04:05+0000`.
 fn timestamp(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%d %H:%M:%S+0000").to_string()
@@ -279,6 +287,17 @@ fn refused_with(error: &Error, state: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_end_a_transaction_is_recognised() {
+        for (statement, expected) in [
+            ("BEGIN; CREATE ROLE x; COMMIT", true),
+            ("DO $$ BEGIN NULL; END $$", true),
+            ("CREATE ROLE \"commit_x\"; GRANT weekend TO y", false),
+        ] {
+            assert_eq!(may_commit(statement), expected, "{statement}");
+        }
+    }
 
     #[test]
     fn names_texts_and_moments_have_the_servers_form() {

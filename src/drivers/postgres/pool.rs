@@ -172,7 +172,7 @@ impl Pool {
                     if loan.send("ROLLBACK").await.is_ok() {
                         loan.give_back();
                     }
-                    return Err(Error::new(Kind::Statement, "the lease was not recorded, so no user was made"));
+                    return Err(not_recorded());
                 }
             }
             match loan.send("COMMIT").await {
@@ -240,6 +240,11 @@ impl Pool {
     fn forget_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+/// What a user's making ends with when its gate stays shut.
+pub(super) fn not_recorded() -> Error {
+    Error::new(Kind::Statement, "the lease was not recorded, so no user was made")
 }
 
 impl Connector {

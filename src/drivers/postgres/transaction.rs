@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{join, join_all};
 use zeroize::Zeroizing;
 
 use super::batch::{Call, Work};
-use super::pool::Pool;
+use super::pool::{Pool, not_recorded};
 use crate::base::Gate;
 use crate::drivers::{Error, Kind};
 
@@ -17,6 +18,8 @@ pub(super) struct Job {
     pub statements: Vec<Zeroizing<String>>,
     /// What must have happened before the statements take effect.
     pub recorded: Option<Gate>,
+    /// The statements may end the transaction themselves, so they share none, and begin only when they may take effect.
+    pub alone: bool,
 }
 
 /// Runs jobs in transactions of one server.
@@ -27,6 +30,30 @@ impl Work for Transactions {
     type Job = Job;
 
     async fn run(&self, calls: Vec<Call<Job>>) {
+        let (alone, calls): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.job.alone);
+        let alone = alone.into_iter().map(|call| async {
+            let result = self.alone(&call.job).await;
+            call.finish(result);
+        });
+        join(join_all(alone), self.shared(calls)).await;
+    }
+}
+
+impl Transactions {
+    async fn alone(&self, job: &Job) -> Result<(), Error> {
+        if let Some(recorded) = &job.recorded
+            && !recorded.passed().await
+        {
+            return Err(not_recorded());
+        }
+        let body = body(&[&job.username], job.statements.iter().map(|text| text.as_str()));
+        self.0.transaction(&Zeroizing::new(body), &[]).await
+    }
+
+    async fn shared(&self, calls: Vec<Call<Job>>) {
+        if calls.is_empty() {
+            return;
+        }
         match self.together(calls.iter().map(|call| &call.job).collect()).await {
             Ok(()) => calls.into_iter().for_each(|call| call.finish(Ok(()))),
             Err(error) if calls.len() > 1 && !is_out_of_reach(&error) => {
@@ -47,9 +74,7 @@ impl Work for Transactions {
             }
         }
     }
-}
 
-impl Transactions {
     async fn together(&self, jobs: Vec<&Job>) -> Result<(), Error> {
         let users: Vec<_> = jobs.iter().map(|job| job.username.as_str()).collect();
         let body = Zeroizing::new(body(&users, jobs.iter().flat_map(|job| &job.statements).map(|text| text.as_str())));
