@@ -20,8 +20,9 @@ const WAITING: usize = 10;
 /// Credentials asked for from each of the dead databases, all the while.
 const PATIENT: usize = 8;
 
-/// For one request on a healthy connection; waiting for a dead one would take 30 s.
-const SLOWEST: Duration = Duration::from_secs(5);
+/// By how much the slowest request may be slower than before, beside three times as slow: waiting for a dead database would
+/// take 30 s.
+const SLOWER: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_black_holed_and_one_refusing_of_twenty_databases_harm_no_other() {
@@ -39,6 +40,8 @@ async fn one_black_holed_and_one_refusing_of_twenty_databases_harm_no_other() {
         site.connect(name, &site.address()).await;
         site.role(name, name, json!({})).await;
     }
+    let before = use_all(&site, &names).await;
+
     dark.set(Mode::Swallow);
     refusing.set(Mode::Refuse);
     for name in DEAD {
@@ -54,10 +57,9 @@ async fn one_black_holed_and_one_refusing_of_twenty_databases_harm_no_other() {
         })
         .collect();
 
-    let slowest = join_all(names.iter().map(|name| use_healthy(&site, name))).await.into_iter().max().unwrap();
-    eprintln!("{HEALTHY} healthy databases beside a black-holed and a refusing one: slowest request {slowest:.1?}");
-    assert!(slowest < SLOWEST, "{slowest:?}");
-    look_at_dead(&site).await;
+    let during = use_all(&site, &names).await.max(look_at_dead(&site).await);
+    eprintln!("{HEALTHY} healthy databases: slowest request {before:.1?}; beside two dead ones {during:.1?}");
+    assert!(during < before * 3 + SLOWER, "{before:?} before, {during:?} during");
     for asked in patient {
         assert!(asked.await.unwrap() >= 500, "a dead database gives no credential");
     }
@@ -68,6 +70,11 @@ async fn one_black_holed_and_one_refusing_of_twenty_databases_harm_no_other() {
         equals((site.users("v-%").await.len(), site.leases("database/creds/").await.len()), (0, 0))
     })
     .await;
+}
+
+/// Works on all healthy connections at once; returns how long the slowest request took.
+async fn use_all(site: &Site, names: &[String]) -> Duration {
+    join_all(names.iter().map(|name| use_healthy(site, name))).await.into_iter().max().unwrap()
 }
 
 /// Everything that a client does with a connection; returns how long the slowest request took.
@@ -89,14 +96,14 @@ async fn use_healthy(site: &Site, name: &str) -> Duration {
     slowest
 }
 
-/// The dead connections themselves can still be looked at and reset.
-async fn look_at_dead(site: &Site) {
+/// The dead connections themselves can still be looked at and reset; returns how long the slowest request took.
+async fn look_at_dead(site: &Site) -> Duration {
+    let mut slowest = Duration::ZERO;
     for name in DEAD {
-        let mut slowest = Duration::ZERO;
         timed(&mut slowest, site.http.get(&format!("database/config/{name}"))).await.expect_status(200);
         timed(&mut slowest, site.http.post(&format!("database/reset/{name}"), json!({}))).await.expect_status(204);
-        assert!(slowest < SLOWEST, "{name}: {slowest:?}");
     }
+    slowest
 }
 
 async fn timed<T>(slowest: &mut Duration, request: impl Future<Output = T>) -> T {
