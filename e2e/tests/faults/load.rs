@@ -10,6 +10,9 @@ use lessor_e2e::proxy::Proxy;
 use lessor_e2e::site::{Credential, Site};
 use serde_json::{Value, json};
 
+/// A connection to the database is cut within that many milliseconds of the one before.
+const CUT_WITHIN: u32 = 250;
+
 /// What a client knows of a lease that it was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -33,6 +36,12 @@ pub struct Promises {
 }
 
 impl Promises {
+    /// How much was answered with success: credentials, static rotations, root rotations.
+    pub fn kept(&self) -> [usize; 3] {
+        let rotated = [&self.static_rotated, &self.root_rotated].map(|count| count.load(Ordering::Relaxed));
+        [self.given(), rotated[0], rotated[1]]
+    }
+
     pub fn given(&self) -> usize {
         self.leases.lock().unwrap().len()
     }
@@ -154,7 +163,7 @@ impl Round {
     /// Cuts connections to the database at random moments.
     pub async fn cut(self, proxy: Arc<Proxy>) {
         while self.goes_on() {
-            pause(60).await;
+            pause(CUT_WITHIN).await;
             proxy.cut(SystemRandom.below(u32::MAX));
         }
     }
