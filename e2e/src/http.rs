@@ -140,8 +140,16 @@ impl Http {
     /// # Panics
     /// When there is no answer.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.try_post(path, body).await.expect("the server answers")
+    }
+
+    /// POST of a JSON object that may find no server.
+    ///
+    /// # Errors
+    /// When there is no whole answer.
+    pub async fn try_post(&self, path: &str, body: Value) -> Result<Answer, Failure> {
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json")];
-        self.send("POST", path, &headers, body.to_string()).await.expect("the server answers")
+        self.send("POST", path, &headers, body.to_string()).await
     }
 
     /// DELETE.

@@ -133,6 +133,16 @@ impl Lessor {
         self.child.id().expect("it runs")
     }
 
+    /// How much memory the engine has resident, KiB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a running process has memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Where its configuration and its data are.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()

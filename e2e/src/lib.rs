@@ -18,3 +18,4 @@ pub mod namespace;
 pub mod postgres;
 pub mod postgres_server;
 pub mod proxy;
+pub mod site;

@@ -1,11 +1,13 @@
 //! A TCP proxy that can refuse, cut and swallow connections, to play a network or a server that fails.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// What the proxy does with connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub enum Mode {
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
-    listener: tokio::task::JoinHandle<()>,
+    open: Arc<Mutex<Vec<AbortHandle>>>,
+    listener: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -34,20 +37,36 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mode = watch::Sender::new(Mode::Pass);
-        let watched = mode.clone();
+        let open = Arc::<Mutex<Vec<AbortHandle>>>::default();
+        let (watched, opened) = (mode.clone(), open.clone());
         let listener = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *watched.borrow() != Mode::Refuse {
-                    tokio::spawn(relay(client, target.clone(), watched.subscribe()));
+                    let relayed = tokio::spawn(relay(client, target.clone(), watched.subscribe()));
+                    let mut open = opened.lock().unwrap();
+                    open.retain(|relay| !relay.is_finished());
+                    open.push(relayed.abort_handle());
                 }
             }
         });
-        Self { address, mode, listener }
+        Self { address, mode, open, listener }
     }
 
     /// Where the proxy listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Cuts one of the open connections in the middle of whatever it carries; `choice` is any number.
+    ///
+    /// # Panics
+    /// Never, unless the listener has panicked.
+    pub fn cut(&self, choice: u32) {
+        let mut open = self.open.lock().unwrap();
+        open.retain(|relay| !relay.is_finished());
+        if let Some(relay) = (choice as usize).checked_rem(open.len()).and_then(|at| open.get(at)) {
+            relay.abort();
+        }
     }
 
     /// Changes what happens, to open connections as well.

@@ -285,28 +285,34 @@ impl Leases {
         Ok(found)
     }
 
-    /// Leases whose revocation failed at least once: id, group, when it is tried next, and why it failed.
+    /// Revocations that do not get through, and how many of them there are: those that failed at least once, and all that wait
+    /// behind one of these, because a queue whose database is down is tried by its first entry only. At most `limit` are shown.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn stuck(&self, limit: usize) -> Result<Vec<Stuck>, StorageError> {
-        let mut found = Vec::new();
+    pub async fn stuck(&self, limit: usize) -> Result<(Vec<Stuck>, usize), StorageError> {
+        let (mut found, mut total) = (Vec::new(), 0);
+        let mut ahead = (String::new(), Attempt::default());
         let mut after: Option<String> = None;
-        while found.len() < limit {
+        loop {
             let page: Vec<(String, Attempt)> = self.view.page("queue/", after.as_deref(), 1000).await?;
-            let Some((last, _)) = page.last() else { break };
+            let Some((last, _)) = page.last() else { return Ok((found, total)) };
             after = Some(last.clone());
             for (key, attempt) in page {
-                if let ["queue", group, time, id] = key.splitn(4, '/').collect::<Vec<_>>()[..]
-                    && attempt.failures > 0
-                {
+                let ["queue", group, time, id] = key.splitn(4, '/').collect::<Vec<_>>()[..] else { continue };
+                if attempt.failures > 0 {
+                    ahead = (group.to_owned(), attempt.clone());
+                } else if ahead.0 != group {
+                    continue;
+                }
+                total += 1;
+                if found.len() < limit {
                     let next = super::due::at(time)?;
+                    let attempt = Attempt { failures: attempt.failures, error: ahead.1.error.clone() };
                     found.push(Stuck { id: id.to_owned(), group: group.to_owned(), next, attempt });
                 }
             }
         }
-        found.truncate(limit);
-        Ok(found)
     }
 }
 
@@ -319,7 +325,7 @@ pub struct Stuck {
     pub group: String,
     /// When it is tried next.
     pub next: Timestamp,
-    /// What happened so far.
+    /// What happened so far; of one that was not tried yet, what happened to the one before it.
     pub attempt: Attempt,
 }
 

@@ -261,7 +261,9 @@ async fn a_dead_database_delays_no_other_and_its_backlog_drains_when_it_is_back(
     bench.world.down.lock().unwrap().insert("dead".into());
     bench.clock.advance(Duration::from_secs(61));
     bench.until("the healthy database is cleaned", async || bench.world.users("well") == 0).await;
-    bench.until("the failure is noted", async || !bench.leases.stuck(10).await.unwrap().is_empty()).await;
+    bench.until("all that wait are shown", async || bench.leases.stuck(10).await.unwrap().1 == 300).await;
+    let (shown, _) = bench.leases.stuck(10).await.unwrap();
+    assert!(shown.len() == 10 && shown.iter().all(|stuck| stuck.attempt.error.contains("is down")), "and why");
     let before = bench.world.attempts.load(Ordering::SeqCst);
     for _ in 0..10 {
         bench.clock.advance(Duration::from_secs(5));
@@ -300,7 +302,7 @@ async fn a_restart_goes_on_with_what_was_marked() {
     let id = bench.deliver("a", &token).await;
     bench.world.down.lock().unwrap().insert("a".into());
     bench.leases.revoke(&id, Wait::Later).await.unwrap();
-    bench.until("it was tried", async || !bench.leases.stuck(1).await.unwrap().is_empty()).await;
+    bench.until("it was tried", async || !bench.leases.stuck(1).await.unwrap().0.is_empty()).await;
     bench.world.down.lock().unwrap().clear();
     let (again, undelivered) = Leases::open(Parts {
         view: bench.store.clone(),

@@ -94,14 +94,14 @@ impl Core {
         if fields.string("type")?.as_deref() != Some("irrevocable") {
             return Err(Error::not_found());
         }
-        let stuck = self.leases.stuck(usize::MAX).await?;
+        let (stuck, total) = self.leases.stuck(usize::MAX).await?;
         let mut counts = serde_json::Map::new();
         for lease in &stuck {
             let mount = lease.id.split_once('/').map_or("", |(mount, _)| mount);
             let count = counts.entry(format!("{mount}/")).or_insert(json!(0));
             *count = json!(count.as_u64().unwrap_or(0) + 1);
         }
-        Ok(Reply::answer(Answer::data(json!({ "lease_count": stuck.len(), "counts": counts }))))
+        Ok(Reply::answer(Answer::data(json!({ "lease_count": total, "counts": counts }))))
     }
 }
 

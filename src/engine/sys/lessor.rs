@@ -45,7 +45,7 @@ impl Core {
                 Ok(Reply::answer(Answer::data(json!({ "leases": ended }))))
             }
             (Operation::Read | Operation::List, "leases/stuck") => {
-                let stuck = self.leases.stuck(STUCK_SHOWN).await?;
+                let (stuck, total) = self.leases.stuck(STUCK_SHOWN).await?;
                 let rows: Vec<_> = stuck
                     .into_iter()
                     .map(|s| {
@@ -53,7 +53,7 @@ impl Core {
                             "next_attempt": s.next.to_string() })
                     })
                     .collect();
-                Ok(Reply::answer(Answer::data(json!({ "leases": rows }))))
+                Ok(Reply::answer(Answer::data(json!({ "leases": rows, "total": total }))))
             }
             (_, "workloads" | "workloads/end" | "leases/stuck") => Err(Error::unsupported_operation()),
             _ => Err(Error::unsupported_path()),
