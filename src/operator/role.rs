@@ -72,7 +72,8 @@ impl Kind for DatabaseRole {
         let parts = Parts { name: &name, context };
         parts.remove(&parts.login_path()).await?;
         leases::revoke_role(context, &name).await?;
-        parts.remove(&parts.role_path()).await?;
+        // With what was leased since; Vault takes no notice of the parameter.
+        parts.remove(&format!("{}?cascade=true", parts.role_path())).await?;
         parts.remove(&parts.policy_path()).await
     }
 

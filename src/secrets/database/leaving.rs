@@ -36,6 +36,12 @@ impl Database {
     /// `DELETE config/:name`.
     pub(super) async fn delete_connection(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
         let how = Leases::read(fields)?;
+        if how == Leases::Keep {
+            let held = self.held(|_, record| record.connection == name).await?;
+            if is_live(&held) {
+                return Err(refused("connection", name, &held));
+            }
+        }
         // From here on no lease can be recorded for it, so the count below is final.
         if !self.connections.set_leaving(name, true).await? {
             return Ok(Answer::empty());
@@ -43,7 +49,7 @@ impl Database {
         let held = self.held(|_, record| record.connection == name).await?;
         self.look_at_spares(Some(name)).await?;
         match how {
-            Leases::Keep if held.iter().any(|held| !held.stocked && !held.ended) => {
+            Leases::Keep if is_live(&held) => {
                 self.connections.set_leaving(name, false).await?;
                 self.look_at_spares(Some(name)).await?;
                 Err(refused("connection", name, &held))
@@ -65,7 +71,7 @@ impl Database {
     pub(super) async fn delete_role(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
         let how = Leases::read(fields)?;
         let held = self.held(|_, record| record.role == name).await?;
-        if how == Leases::Keep && held.iter().any(|held| !held.stocked && !held.ended) {
+        if how == Leases::Keep && is_live(&held) {
             return Err(refused("role", name, &held));
         }
         self.roles.delete(name).await?;
@@ -139,6 +145,10 @@ impl Database {
         }
         Ok(())
     }
+}
+
+fn is_live(held: &[Held]) -> bool {
+    held.iter().any(|held| !held.stocked && !held.ended)
 }
 
 fn ids(held: &[Held]) -> Vec<String> {
