@@ -18,4 +18,5 @@ mod leaks;
 mod manifests;
 mod operator;
 mod rotation;
+mod spares;
 mod workload;

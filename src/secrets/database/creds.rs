@@ -48,7 +48,7 @@ pub(super) struct Source<'a> {
     pub(super) setup: &'a Setup,
     pub(super) connections: &'a Connections,
     pub(super) roles: &'a Roles,
-    pub(super) spares: &'a Spares,
+    pub(super) spares: &'a Arc<Spares>,
 }
 
 /// A role and its connection, as one credential is made from them.
@@ -148,6 +148,8 @@ impl Source<'_> {
             name: recipe.role.db_name.clone(),
             username: username.clone(),
             password,
+            role: recipe.name.clone(),
+            spares: self.spares.clone(),
         };
         self.describe(recipe, username, Some(lease), Box::new(make))
     }
@@ -220,6 +222,8 @@ struct HandingOver {
     name: String,
     username: String,
     password: Secret,
+    role: String,
+    spares: Arc<Spares>,
 }
 
 #[async_trait]
@@ -234,7 +238,10 @@ impl Make for HandingOver {
         };
         self.driver.update(change, &recorded).await.map_err(|error| match error.kind() {
             // Somebody dropped the spare behind our back: the caller gets another.
-            drivers::Kind::Absent => Error::new(Kind::Unavailable, "the spare was dropped outside").caused_by(error),
+            drivers::Kind::Absent => {
+                self.spares.distrust(&self.role);
+                Error::new(Kind::Unavailable, "the spare was dropped outside").caused_by(error)
+            }
             _ => answered(&self.name, error),
         })?;
         Ok(answer(&self.username, &self.password))

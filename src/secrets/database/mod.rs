@@ -44,7 +44,7 @@ pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database:
 struct Database {
     connections: Arc<Connections>,
     roles: Roles,
-    spares: Spares,
+    spares: Arc<Spares>,
     rotation: Arc<Rotation>,
     /// What the last sweep of each connection found.
     swept: Mutex<BTreeMap<String, sweep::Found>>,
@@ -60,7 +60,7 @@ impl Database {
         let rotation = Arc::new(Rotation::new(&setup, connections.clone()));
         let roles = Roles::new(rotation::names::dynamic_roles(&setup.view));
         let (close, closed) = shutdown::channel();
-        let (spares, swept) = (Spares::default(), Mutex::default());
+        let (spares, swept) = (Arc::default(), Mutex::default());
         Self { connections, roles, spares, rotation, swept, setup, close, closed }
     }
 

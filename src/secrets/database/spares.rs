@@ -32,6 +32,9 @@ pub(super) struct Origin {
     pub(super) connection: Version,
 }
 
+/// No entry of a store has version 0: a spare of this origin is useless.
+const NOTHING: Origin = Origin { role: 0, connection: 0 };
+
 /// A user that waits.
 pub(super) struct Spare {
     pub(super) lease: String,
@@ -78,6 +81,14 @@ impl Spares {
         };
         self.look_at(role);
         taken
+    }
+
+    /// One of a role's users turned out to be gone: none of them is handed out any more, and all are made anew.
+    pub(super) fn distrust(&self, role: &str) {
+        if let Some(spares) = self.ready().get_mut(role) {
+            spares.iter_mut().for_each(|spare| spare.origin = NOTHING);
+        }
+        self.look_at(role);
     }
 
     /// Has the background look at a role soon.
