@@ -1,6 +1,9 @@
 //! Randomness as an argument: the operating system's for programs, a repeatable one for tests.
 
+use std::cell::RefCell;
 use std::sync::Mutex;
+
+use zeroize::Zeroize as _;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -55,10 +58,45 @@ pub trait Random: Send + Sync {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemRandom;
 
+/// Random bytes of one thread that nobody has had yet: passwords and names are drawn a few bytes at a time, and each call of
+/// the operating system costs more than they do.
+struct Pool {
+    bytes: [u8; 256],
+    used: usize,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 256], used: 256 }) };
+}
+
+impl Pool {
+    /// Hands out bytes and keeps no copy of them.
+    fn take(&mut self, buffer: &mut [u8]) {
+        if self.bytes.len() - self.used < buffer.len() {
+            from_system(&mut self.bytes);
+            self.used = 0;
+        }
+        let taken = &mut self.bytes[self.used..self.used + buffer.len()];
+        buffer.copy_from_slice(taken);
+        taken.zeroize();
+        self.used += buffer.len();
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::expect_used, reason = "the one source; without it nothing is safe")]
+fn from_system(buffer: &mut [u8]) {
+    getrandom::fill(buffer).expect("the operating system has no randomness");
+}
+
 impl Random for SystemRandom {
-    #[expect(clippy::disallowed_methods, clippy::expect_used, reason = "the one source; without it nothing is safe")]
     fn fill(&self, buffer: &mut [u8]) {
-        getrandom::fill(buffer).expect("the operating system has no randomness");
+        if buffer.len() > 64 {
+            return from_system(buffer);
+        }
+        // A thread that is ending has no pool any more.
+        if POOL.try_with(|pool| pool.borrow_mut().take(buffer)).is_err() {
+            from_system(buffer);
+        }
     }
 }
 
@@ -104,6 +142,19 @@ mod tests {
         assert_eq!(uuid.len(), 36);
         assert_eq!(&uuid[14..15], "4");
         assert!("89ab".contains(&uuid[19..20]));
+    }
+
+    #[test]
+    fn no_byte_is_handed_out_twice() {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            let mut word = [0; 16];
+            SystemRandom.fill(&mut word);
+            assert!(seen.insert(word));
+        }
+        let mut long = [0; 1000];
+        SystemRandom.fill(&mut long);
+        assert!(long.iter().any(|byte| *byte != 0));
     }
 
     #[test]
