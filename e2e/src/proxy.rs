@@ -69,6 +69,14 @@ impl Proxy {
         }
     }
 
+    /// Cuts all open connections, those included that were swallowed, as when the server or what is before it starts anew.
+    ///
+    /// # Panics
+    /// As [`Proxy::cut`].
+    pub fn cut_all(&self) {
+        self.open.lock().unwrap().drain(..).for_each(|relay| relay.abort());
+    }
+
     /// Changes what happens, to open connections as well.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);

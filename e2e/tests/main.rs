@@ -15,6 +15,7 @@ mod credentials;
 mod drivers;
 mod faults;
 mod leaks;
+mod leases;
 mod manifests;
 mod operator;
 mod rotation;

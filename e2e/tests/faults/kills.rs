@@ -53,7 +53,7 @@ async fn kill_9_under_load_with_cut_connections_breaks_no_promise() {
     let proxy = Arc::new(Proxy::start(fresh.address()).await);
     let mut shared = Arc::new(site(&proxy, fresh).await);
     let promises = Arc::<Promises>::default();
-    let mut checked = 0;
+    let (mut checked, mut slowest) = (0, Duration::ZERO);
     for round in 1..=kills {
         run(&shared, &proxy, &promises).await;
         // Whoever shared it has ended with the round.
@@ -61,7 +61,7 @@ async fn kill_9_under_load_with_cut_connections_breaks_no_promise() {
         site.lessor.kill().await;
         site.lessor.start_again().await;
         site.lessor.unsealed().await;
-        prove_passwords(site).await;
+        slowest = prove_passwords(site).await.max(slowest);
         checked = prove_leases(site, &promises, checked).await;
         if round % 10 == 0 {
             eprintln!("{round} kills: {}", tally(&promises));
@@ -71,7 +71,11 @@ async fn kill_9_under_load_with_cut_connections_breaks_no_promise() {
     prove_leases(site, &promises, 0).await;
     assert!(site.login(ADMIN, site.admin_password()).await.is_err(), "the first root password still logs in");
     prove_nothing_is_left(site).await;
-    eprintln!("{kills} kills: {}; 0 users without a lease, 0 leases lost, 0 passwords unknown", tally(&promises));
+    eprintln!(
+        "{kills} kills: {}; 0 users without a lease, 0 leases lost, 0 passwords unknown; issuing again at most {slowest:.1?} after \
+         a start",
+        tally(&promises)
+    );
 }
 
 fn tally(promises: &Promises) -> String {
@@ -113,8 +117,9 @@ async fn run(site: &Arc<Site>, proxy: &Arc<Proxy>, promises: &Arc<Promises>) {
     }
 }
 
-/// What `static-creds` hands out logs in, and so does the engine itself, with what it remembers of its own password.
-async fn prove_passwords(site: &Site) {
+/// What `static-creds` hands out logs in, and so does the engine itself, with what it remembers of its own password; returns how
+/// long it took until it did.
+async fn prove_passwords(site: &Site) -> Duration {
     for role in STATIC_ROLES {
         let (answer, _) = eventually("a static password is handed out", SETTLED, || async {
             let answer = site.http.get(&format!("database/static-creds/{role}")).await;
@@ -130,13 +135,14 @@ async fn prove_passwords(site: &Site) {
         }
     }
     site.http.post("database/reset/pg", json!({})).await.expect_status(204);
-    let (given, _) = eventually("the engine logs in", SETTLED, || async {
+    let (given, took) = eventually("the engine logs in", SETTLED, || async {
         let answer = site.http.get("database/creds/plain").await;
         if answer.status == 200 { Ok(answer) } else { Err(answer.body["errors"].clone()) }
     })
     .await;
-    let lease = json!({ "lease_id": given.text("/lease_id") });
-    site.http.post("sys/leases/revoke", lease).await.expect_status(204);
+    let lease = json!({ "lease_id": given.text("/lease_id"), "sync": false });
+    site.http.post("sys/leases/revoke", lease).await.expect_status(202);
+    took
 }
 
 /// No lease that a client holds is lost, none that was revoked is left, and no user is without a lease. Logs in with those

@@ -1,5 +1,6 @@
 //! Ending leases: first durably marked, then dropped in the database, then forgotten. Every step may be repeated.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -64,21 +65,26 @@ impl Leases {
             .map_err(|error| Error::bad_request(format!("failed to revoke entry: {error}")).caused_by(error))
     }
 
-    /// Revokes leases and forgets them even if the database refuses; returns those whose user may be left behind.
+    /// Revokes leases and forgets them even if the database refuses; returns those whose user may be left behind. A database
+    /// that cannot be reached is tried once, however many leases need it: the caller waits for one deadline, not for thousands.
     ///
     /// # Errors
     /// What the store says.
     pub async fn force(self: &Arc<Self>, ids: Vec<String>) -> Result<Vec<String>, Error> {
-        let mut left = Vec::new();
+        let (mut left, mut down) = (Vec::new(), HashSet::new());
         for id in ids {
             self.mark(std::slice::from_ref(&id)).await?;
             let Some((lease, _)) = self.get(&id).await? else { continue };
-            if let Err(error) = self.drop_credential(&lease).await {
+            if !down.contains(&lease.group) {
+                let Err(error) = self.drop_credential(&lease).await else { continue };
                 tracing::warn!(mount = lease.mount, %error, "forced: a credential may be left in the database");
-                self.forget(&lease).await?;
-                self.counts.forced.fetch_add(1, Ordering::Relaxed);
-                left.push(id);
+                if matches!(error.kind(), Kind::Upstream | Kind::Unavailable) {
+                    down.insert(lease.group.clone());
+                }
             }
+            self.forget(&lease).await?;
+            self.counts.forced.fetch_add(1, Ordering::Relaxed);
+            left.push(id);
         }
         Ok(left)
     }

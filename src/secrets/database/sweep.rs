@@ -37,15 +37,32 @@ pub(super) struct Found {
     pub(super) lost: Vec<(String, String)>,
 }
 
+impl Found {
+    fn has_users(&self) -> bool {
+        !self.orphans.is_empty() || !self.unmarked.is_empty()
+    }
+
+    /// Leaves out users that are gone when looked for once more: they were dropped, and then their lease forgotten, between the
+    /// first list and the reading of the leases.
+    fn still_there(&mut self, users: &[FoundUser]) {
+        let there: HashSet<&str> = users.iter().map(|user| user.username.as_str()).collect();
+        self.orphans.retain(|name| there.contains(name.as_str()));
+        self.unmarked.retain(|name| there.contains(name.as_str()));
+    }
+}
+
 impl Database {
     /// `lessor/orphans/:connection`: a dry run, or with `remove=true` the removal of what it finds.
     pub(super) async fn orphans(&self, name: &str, remove: bool) -> Result<Answer, Error> {
         let connection = self.connections.get(name).await?;
         let began = self.setup.clock.now();
-        let users = connection.driver.users(&mark(&self.setup.uuid, name)).await;
-        let users = users.map_err(|error| answered(name, error))?;
-        let found = self.compare(BTreeMap::from([(name.to_owned(), users)]), began).await?;
-        let found = found.into_iter().next().map(|(_, found)| found).unwrap_or_default();
+        let list = || async {
+            let users = connection.driver.users(&mark(&self.setup.uuid, name)).await;
+            users.map_err(|error| answered(name, error))
+        };
+        let found = self.compare(BTreeMap::from([(name.to_owned(), list().await?)]), began).await?;
+        let mut found = found.into_iter().next().map(|(_, found)| found).unwrap_or_default();
+        found.still_there(&list().await?);
         let mut removed = Vec::new();
         if remove {
             removed = self.remove_orphans(name, &found.orphans).await?;
@@ -130,6 +147,10 @@ impl Database {
             return Ok(());
         }
         for (name, mut found) in self.compare(users, began).await? {
+            if found.has_users() {
+                let Some(users) = self.list_users(&name).await else { continue };
+                found.still_there(&users);
+            }
             if !found.orphans.is_empty() && removing.contains(&name) {
                 let removed = self.remove_orphans(&name, &found.orphans).await?;
                 found.orphans = without(&found.orphans, &removed);
@@ -228,6 +249,14 @@ fn looks_like_ours(shape: &UsernameShape, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_that_was_dropped_meanwhile_is_no_orphan() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut found = Found { orphans: names(&["a", "b"]), unmarked: names(&["c"]), lost: Vec::new() };
+        found.still_there(&[FoundUser { username: "b".into(), marked: true }]);
+        assert_eq!(found, Found { orphans: names(&["b"]), ..Found::default() });
+    }
 
     #[test]
     fn names_of_the_default_shape_are_recognised() {
