@@ -57,7 +57,7 @@ e2e: programs ## the tests with real servers and a real cluster
 programs:
 	@$(STEP) 'building the programs and the tests' cargo build --locked --workspace --all-targets
 
-bench: build ## issue credentials beside pgbench; writes bench/RESULTS.md
+bench: build ## measure the engine beside pgbench (and a PEER); writes bench/RESULTS.md
 	@$(STEP) 'building the load generator' cargo build --locked --release --package lessor-e2e --bin bench
 	@$(DEMO) bench/run $(OUT)/release/bench
 

@@ -1,67 +1,82 @@
-//! `make bench`: issues credentials beside pgbench with the same SQL on the same PostgreSQL, and measures memory.
+//! `make bench`: measures the engine beside pgbench and, if one is named, another Vault-compatible server, in turns.
 //!
-//! It prints the report in Markdown on standard output and progress on standard error. `LESSOR_BENCH_SECONDS` is the length
-//! of one measurement, `LESSOR_BENCH_ROUNDS` how often each is repeated.
+//! `bench REPORT` replaces in the file REPORT the sections that it measures. `options.rs` has the environment variables that it
+//! takes; `bench/run` starts the PostgreSQL that it needs.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a measuring tool: it stops at the first surprise, and time is what it measures"
 )]
 
+mod agent;
+mod budget;
+mod client;
+mod cpu;
 mod engine;
-mod memory;
+mod issue;
+mod leases;
+mod load;
+mod operations;
+mod options;
 mod pgbench;
+mod program;
 mod report;
 mod sample;
+mod spares;
 
-use std::time::Duration;
+use std::path::Path;
 
-use report::Row;
-use sample::Samples;
+use cpu::Who;
+use engine::Engine;
+use options::Options;
+use program::Program;
+use report::Section;
 
-/// How many clients issue at the same time.
-const CLIENTS: [usize; 2] = [1, 16];
-
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let seconds = number("LESSOR_BENCH_SECONDS", 8);
-    let rounds = number("LESSOR_BENCH_ROUNDS", 3);
-    let length = Duration::from_secs(seconds);
-    let engine = engine::Engine::start().await;
-    let idle = memory::resident(engine.pid());
-    let peak_agent = memory::agent(&engine).await;
-
-    let mut rows = Vec::new();
-    for clients in CLIENTS {
-        let (mut theirs, mut ours) = (Samples::default(), Samples::default());
-        // In turns, so that whatever else the machine does meets both.
-        for round in 1..=rounds {
-            eprintln!("  {clients} client(s), round {round} of {rounds}: pgbench, then Lessor, {seconds} s each");
-            theirs.add(pgbench::run(clients, length).await);
-            pgbench::clear().await;
-            ours.add(engine.issue(clients, length).await);
-            if round < rounds {
-                engine.revoke_all().await;
-            }
-        }
-        rows.push(Row { clients, theirs, ours });
+    let options = Options::read();
+    let file = std::env::args().nth(1).expect("bench REPORT");
+    let machine = format!("{}. {}", report::machine(), pgbench::version().await);
+    let write = |part: &str, title: &'static str, body: String| {
+        let body = format!("`{}`\non {machine}.\n\n{body}", options.command(part));
+        report::write(Path::new(&file), &Section { title, body });
+    };
+    if options.wants("leases") {
+        write("leases", "Up to many leases", leases::measure(&options).await);
     }
-    let (leases, loaded) = (engine.leases().await, memory::resident(engine.pid()));
-    let (revoked, took) = engine.revoke_all().await;
-    let memory = report::Memory { idle, loaded, leases, agent: peak_agent };
-    let revocation = report::Revocation { leases: revoked, took };
-    let server = pgbench::version().await;
-    print!("{}", report::markdown(&rows, &memory, &revocation, &report::Run { seconds, rounds, server }));
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}: {text:?} is not a number")),
-        Err(_) => default,
+    let engine = Engine::start().await;
+    let mut programs =
+        vec![Program::prepare("Lessor".to_owned(), Who::Pid(engine.lessor.pid()), engine.http.clone()).await];
+    if let Some(peer) = &options.peer {
+        programs.push(Program::peer(peer).await);
+    }
+    if options.wants("agent") {
+        write("agent", "The agent", agent::measure(&engine, &programs[0]).await);
+    }
+    if options.wants("issue") {
+        write("issue", "Issuing", issue::measure(&programs, &options).await);
+    }
+    if options.wants("spares") {
+        write("spares", "Issuing from warm spares", spares::measure(&programs, &options).await);
+    }
+    if options.wants("renew") {
+        write("renew", "Renewing", operations::renew(&programs, &options).await);
+    }
+    if options.wants("revoke") {
+        write("revoke", "Revoking", operations::revoke(&programs, &options).await);
+    }
+    if options.wants("lookup") {
+        write("lookup", "Token look-ups", operations::lookup(&programs, &options).await);
+    }
+    // The tokens of thousands of logins stay, so this is the last.
+    if options.wants("login") {
+        write("login", "Logins", operations::login(&programs, &options).await);
+    }
+    if let Some(peer) = programs.get(1) {
+        peer.clear().await;
     }
 }

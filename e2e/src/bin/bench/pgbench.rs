@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lessor_e2e::environment::variable;
 use lessor_e2e::postgres::Postgres;
 use tokio::process::Command;
 
+use crate::cpu::{self, Who};
 use crate::sample::Sample;
 
 /// What `postgres::CREATION` comes to: one message, one transaction.
@@ -15,13 +16,16 @@ const SCRIPT: &str = "\\set n random(1, 1000000000000000)\n\
     CREATE ROLE \"pgbench-:n\" WITH LOGIN PASSWORD 'aB3-dEfGhIjKlMnOpQrS' VALID UNTIL '2099-01-01 00:00:00+00'\\; \
     GRANT app_rw TO \"pgbench-:n\";\n";
 
+/// What leaves its traces in the catalogue when roles come and go.
+const CATALOGUE: [&str; 4] = ["pg_authid", "pg_auth_members", "pg_shdepend", "pg_shdescription"];
+
 /// Runs it for that long.
 pub async fn run(clients: usize, length: Duration) -> Sample {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("create.sql");
     std::fs::write(&script, SCRIPT).unwrap();
     let clients = clients.to_string();
-    let begun = Instant::now();
+    let before = cpu::now(Who::Child);
     let output = Command::new(variable("LESSOR_PGBENCH"))
         .args(["--no-vacuum", "--client", &clients, "--jobs", "1", "--time", &length.as_secs().to_string()])
         .args(["--log", "--log-prefix", folder.path().join("log").to_str().unwrap()])
@@ -33,11 +37,15 @@ pub async fn run(clients: usize, length: Duration) -> Sample {
         .output()
         .await
         .expect("pgbench can be started");
-    let took = begun.elapsed();
+    let cpu = cpu::now(Who::Child).since(before);
     assert!(output.status.success(), "pgbench: {}", String::from_utf8_lossy(&output.stderr));
     let latencies = read_log(folder.path());
-    assert!(!latencies.is_empty(), "pgbench did nothing: {}", String::from_utf8_lossy(&output.stderr));
-    Sample { length: took, latencies }
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Without the time that it takes to connect, as the engine's clients are connected, too, when their time begins.
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse::<f64>().ok());
+    let rate = rate.filter(|rate| *rate > 0.0).unwrap_or_else(|| panic!("pgbench did nothing: {said}"));
+    let length = Duration::from_secs_f64(latencies.len() as f64 / rate);
+    Sample { length, operations: latencies.len(), latencies, cpu }
 }
 
 /// The third column of its log is the time of a transaction in microseconds.
@@ -54,11 +62,14 @@ fn read_log(folder: &Path) -> Vec<Duration> {
     latencies
 }
 
-/// Drops the users that it made.
-pub async fn clear() {
+/// Drops the users that it made, if any, and gives whoever comes next a database without other people's rubbish.
+pub async fn tidy() {
+    let postgres = Postgres::connect().await;
     let drop = "DO $$ DECLARE one text; BEGIN FOR one IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'pgbench-%' \
-                LOOP EXECUTE format('DROP ROLE %I', one); END LOOP; END $$; CHECKPOINT;";
-    Postgres::connect().await.run(drop).await;
+                LOOP EXECUTE format('DROP ROLE %I', one); END LOOP; END $$";
+    postgres.run(drop).await;
+    postgres.run(&format!("VACUUM {}", CATALOGUE.join(", "))).await;
+    postgres.run("CHECKPOINT").await;
 }
 
 /// The server's own words about itself.

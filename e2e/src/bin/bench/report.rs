@@ -1,101 +1,77 @@
-//! The report in Markdown.
+//! The report in Markdown: sections that are replaced one by one, so that a part may be measured anew without the others.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::path::Path;
 
-use crate::memory::Agent;
+use crate::budget::number;
 use crate::sample::Samples;
 
-/// Both programs with the same number of clients.
-pub struct Row {
-    /// How many clients.
-    pub clients: usize,
-    /// pgbench.
-    pub theirs: Samples,
-    /// Lessor.
-    pub ours: Samples,
+/// One line of a table of measurements.
+pub struct Row<'a> {
+    /// What was done, by how many clients.
+    pub what: String,
+    /// By which program.
+    pub program: &'a str,
+    /// The measurements.
+    pub samples: &'a Samples,
 }
 
-/// Resident memory, KiB.
-pub struct Memory {
-    /// Engine, freshly started.
-    pub idle: u64,
-    /// Engine, after everything and with its leases.
-    pub loaded: u64,
-    /// How many leases those are.
-    pub leases: usize,
-    /// The agent.
-    pub agent: Agent,
+/// `operation` done by that many clients.
+pub fn by_clients(operation: &str, count: usize) -> String {
+    format!("{operation}, {count} {}", if count == 1 { "client" } else { "clients" })
 }
 
-/// A revocation by prefix.
-pub struct Revocation {
-    /// How many leases.
-    pub leases: usize,
-    /// How long it took.
-    pub took: Duration,
+/// A part of the report.
+pub struct Section {
+    /// Its heading, by which it is found again.
+    pub title: &'static str,
+    /// Markdown.
+    pub body: String,
 }
 
-/// What was run on what.
-pub struct Run {
-    /// Length of one measurement.
-    pub seconds: u64,
-    /// Repetitions of each.
-    pub rounds: u64,
-    /// The database.
-    pub server: String,
-}
-
-/// The whole report.
-pub fn markdown(rows: &[Row], memory: &Memory, revocation: &Revocation, run: &Run) -> String {
-    let mut text = String::from("# What issuing a credential costs\n\n");
-    let line = |text: &mut String, line: String| writeln!(text, "{line}").expect("a string takes everything");
-    line(&mut text, "Written by `make bench`; run it to have the figures of your machine.\n".to_owned());
-    line(&mut text, format!("Machine: {}. {}.\n", machine(), run.server));
-    line(
-        &mut text,
-        format!(
-            "Both do `CREATE ROLE … LOGIN PASSWORD … VALID UNTIL …; GRANT app_rw TO …` in one transaction, as the same account, on \
-             the same server, in turns: {} rounds of {} s each. `lessor server` stores every lease durably in its embedded \
-             store before it makes the user; clients keep their connections (HTTP without TLS). Rates are medians of the rounds, \
-             latencies are of all operations of all rounds.\n",
-            run.rounds, run.seconds
-        ),
+/// A table of measurements.
+pub fn table(rows: &[Row<'_>]) -> String {
+    let mut text = String::from(
+        "| what | program | per second | p50 ms | p95 ms | p99 ms | CPU ms each: program | PostgreSQL | client | other programs, cores | measured |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    line(&mut text, "| clients | program | credentials/s | p50 ms | p95 ms | p99 ms | measured |".to_owned());
-    line(&mut text, "|---|---|---|---|---|---|---|".to_owned());
-    for row in rows {
-        for (name, samples) in [("pgbench", &row.theirs), ("Lessor", &row.ours)] {
-            let (rate, count) = (samples.rate(), samples.count());
-            let [p50, p95, p99] = [50, 95, 99].map(|percent| samples.percentile(percent));
-            line(
-                &mut text,
-                format!("| {} | {name} | {rate:.0} | {p50:.1} | {p95:.1} | {p99:.1} | {count} |", row.clients),
-            );
-        }
+    let known = |figure: Option<f64>| figure.map_or("-".to_owned(), number);
+    for Row { what, program, samples } in rows {
+        let [p50, p95, p99] = [50, 95, 99].map(|percent| known(samples.percentile(percent)));
+        let (own, postgres) = (known(samples.cpu(|cpu| cpu.program)), known(samples.cpu(|cpu| cpu.postgres)));
+        let (client, elsewhere) = (known(samples.cpu(|cpu| cpu.client)), number(samples.elsewhere()));
+        let (rate, count) = (number(samples.rate()), samples.count());
+        let line =
+            [what.as_str(), program, &rate, &p50, &p95, &p99, &own, &postgres, &client, &elsewhere, &count.to_string()];
+        writeln!(text, "| {} |", line.join(" | ")).expect("a string takes everything");
     }
-    line(&mut text, "\n| clients | rate, Lessor / pgbench | p50, Lessor / pgbench |\n|---|---|---|".to_owned());
-    for row in rows {
-        let (rate, p50) = (row.ours.rate() / row.theirs.rate(), row.ours.percentile(50) / row.theirs.percentile(50));
-        line(&mut text, format!("| {} | {rate:.2} | {p50:.2} |", row.clients));
-    }
-    let per_second = revocation.leases as f64 / revocation.took.as_secs_f64();
-    line(&mut text, format!("\nRevoking {} leases by prefix, waited for: {per_second:.0}/s.\n", revocation.leases));
-    line(&mut text, "| memory and size | |\n|---|---|".to_owned());
-    line(&mut text, format!("| engine, just configured: resident | {} |", mib(memory.idle)));
-    line(&mut text, format!("| engine, {} leases, after the load: resident | {} |", memory.leases, mib(memory.loaded)));
-    line(&mut text, format!("| agent with one rendered credential: resident | {} |", mib(memory.agent.resident)));
-    line(&mut text, format!("| agent: program | {} |", mib(memory.agent.size / 1024)));
-    let rendered = memory.agent.rendered.as_secs_f64() * 1000.0;
-    line(&mut text, format!("| agent: start to rendered file, the database's own time included | {rendered:.0} ms |"));
     text
 }
 
-fn mib(kib: u64) -> String {
-    format!("{:.1} MiB", kib as f64 / 1024.0)
+/// Replaces one section of the report in the file, or adds it at its end.
+pub fn write(file: &Path, section: &Section) {
+    let old = std::fs::read_to_string(file).unwrap_or_default();
+    let (head, sections) = match old.split_once("\n## ") {
+        Some((head, sections)) => (head, sections),
+        None => (old.as_str(), ""),
+    };
+    let mut sections: Vec<String> =
+        sections.split("\n## ").filter(|text| !text.is_empty()).map(|text| text.trim_end().to_owned()).collect();
+    let new = format!("{}\n\n{}", section.title, section.body.trim_end());
+    match sections.iter_mut().find(|text| text.lines().next() == Some(section.title)) {
+        Some(old) => *old = new,
+        None => sections.push(new),
+    }
+    let mut text = head.trim_end().to_owned();
+    for section in sections {
+        write!(text, "\n\n## {section}").expect("a string takes everything");
+    }
+    text.push('\n');
+    std::fs::write(file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
 
-fn machine() -> String {
+/// Cores, processor and memory.
+pub fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |line: &str| line.split_once(':').map(|(_, value)| value.trim().to_owned());
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(field).unwrap_or_default();
