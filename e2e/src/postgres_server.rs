@@ -10,7 +10,7 @@ use lessor::base::{Secret, random::SystemRandom};
 use tempfile::TempDir;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
-use crate::eventually::eventually;
+use crate::eventually::{equals, eventually};
 
 /// PostgreSQL refuses to run as root; then it runs as the user that owns nothing.
 const NOBODY: u32 = 65534;
@@ -73,6 +73,55 @@ impl PostgresServer {
         ]);
         server.start_again().await;
         server
+    }
+
+    /// A streaming standby of this server: read-only until it is promoted.
+    ///
+    /// # Panics
+    /// When the data cannot be copied or the standby does not start.
+    pub async fn standby(&self) -> Self {
+        let mut standby = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+            programs: self.programs.clone(),
+            port: free_port(),
+            password: self.password.clone(),
+            settings: self.settings.clone(),
+            child: None,
+        };
+        give_away(standby.folder.path());
+        let output = self
+            .command("pg_basebackup")
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                SUPERUSER,
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "-D",
+            ])
+            .arg(standby.data())
+            .env("PGPASSWORD", self.password.expose())
+            .output()
+            .expect("pg_basebackup can be started");
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        standby.start_again().await;
+        standby
+    }
+
+    /// Makes a standby the primary, and waits for it.
+    ///
+    /// # Panics
+    /// When it does not become one.
+    pub async fn promote(&self) {
+        self.run("postgres", "SELECT pg_promote(true, 30)").await;
+        let writable = || async { equals(self.count("SELECT pg_is_in_recovery()::int::bigint").await, 0) };
+        eventually("the standby is promoted", Duration::from_secs(30), writable).await;
     }
 
     /// Files of the server's own.

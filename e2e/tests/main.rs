@@ -13,6 +13,7 @@ mod api;
 mod compat;
 mod credentials;
 mod drivers;
+mod failover;
 mod faults;
 mod leaks;
 mod leases;

@@ -1,5 +1,6 @@
 //! The fields of a connection: its URL, the credentials beside it, TLS, and the pool's limits.
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -46,7 +47,8 @@ impl Config {
         let mut target = url::parse(&url, username.as_deref(), password.as_ref())?;
         let tls = client_tls(&mut target, fields)?;
         let connector = Connector {
-            config: target.config,
+            configs: target.configs,
+            next: AtomicUsize::new(0),
             tls,
             place: target.place,
             own_statement_timeout: target.own_statement_timeout,
@@ -77,7 +79,9 @@ fn client_tls(target: &mut Target, fields: &Fields) -> Result<MakeRustlsConnect,
         Some(Verify::Nothing) if ca_pem.is_some() => Verify::Chain,
         Some(verify) => verify,
         None if ca_pem.is_some() => {
-            target.config.ssl_mode(SslMode::Require);
+            for config in &mut target.configs {
+                config.ssl_mode(SslMode::Require);
+            }
             Verify::ChainAndHost
         }
         None => Verify::Nothing,

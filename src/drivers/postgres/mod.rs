@@ -27,9 +27,10 @@ use self::pool::Pool;
 use self::transaction::{Job, Transactions};
 use super::{
     Capabilities, Change, Credential, Driver, DropUser, Error, FoundUser, Kind, NewUser, Settings, Spec, UsernameShape,
-    one_endpoint, sql,
+    sql,
 };
 use crate::base::{Gate, Random, Secret, Timestamp};
+use crate::wire::Fields;
 
 /// The row of this driver in the table.
 pub const SPEC: Spec = Spec {
@@ -46,7 +47,7 @@ pub const SPEC: Spec = Spec {
     secret_fields: &["password", "private_key"],
     preset: |preset| Some(presets::statements(preset)),
     lint: |blocks| lint::lint(&sql::statements(blocks, sql::has_end)),
-    endpoints: one_endpoint,
+    endpoints,
     connect: |settings| Ok(Arc::new(Postgres::new(settings)?)),
 };
 
@@ -255,6 +256,17 @@ impl Driver for Postgres {
     async fn close(&self) {
         self.pool.close();
     }
+}
+
+/// The fields of a connection to each host of `connection_url`.
+fn endpoints(fields: &Fields) -> Result<Vec<Fields>, Error> {
+    let url = fields.string("connection_url")?.unwrap_or_default();
+    let with = |url: String| {
+        let mut map = fields.as_map().clone();
+        map.insert("connection_url".to_owned(), url.into());
+        Fields::from(map)
+    };
+    Ok(url::single_hosts(&url)?.into_iter().map(with).collect())
 }
 
 /// Whether a statement could end the transaction around it: one too many is only slower.

@@ -1,6 +1,6 @@
 //! Connections to one PostgreSQL: a bounded pool that hands out live ones and never takes back one in an unknown state.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,12 +21,18 @@ const SESSION: &str = "SET statement_timeout = '30s'";
 /// How long one transaction may take, its wait for the gate included. Whoever asked for it has given up by then.
 const TRANSACTION: Duration = Duration::from_secs(30);
 
+/// The same where another host may be the writable one by then.
+const TRANSACTION_WITH_OTHERS: Duration = Duration::from_secs(5);
+
 /// How long a cancel request may take before it is dropped.
 const CANCEL: Duration = Duration::from_secs(5);
 
 /// What opens connections.
 pub(super) struct Connector {
-    pub config: Config,
+    /// One for each host.
+    pub configs: Vec<Config>,
+    /// The host that let us in last; the next connection begins with it.
+    pub next: AtomicUsize,
     pub tls: MakeRustlsConnect,
     /// Hosts, ports and database, for error messages.
     pub place: String,
@@ -183,10 +189,13 @@ impl Pool {
                 Err(error) => Err(failure::of(error, Step::Execute, &self.connector.place)),
             }
         };
-        match tokio::time::timeout(TRANSACTION, work).await {
+        let limit = if self.connector.has_several() { TRANSACTION_WITH_OTHERS } else { TRANSACTION };
+        match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
             Err(elapsed) => {
-                let message = format!("the database did not answer within {} s", TRANSACTION.as_secs());
+                // The connections that lie idle lead to the same silent server, most likely.
+                self.forget_idle();
+                let message = format!("the database did not answer within {} s", limit.as_secs());
                 Err(Error::new(Kind::Timeout, message).caused_by(elapsed))
             }
         }
@@ -198,9 +207,7 @@ impl Pool {
     /// As [`Pool::query`].
     pub(super) async fn query_in(&self, database: &str, sql: &str, step: Step) -> Result<Vec<SimpleQueryRow>, Error> {
         let permit = self.permit().await?;
-        let mut config = self.connector.config.clone();
-        config.dbname(database);
-        let link = self.connector.open(&config).await?;
+        let link = self.connector.open(Some(database)).await?;
         let loan = Loan { pool: self, link: Some(link), pooled: false, _permit: permit };
         let rows = loan.send(sql).await.map_err(|error| failure::of(error, step, &self.connector.place));
         if rows.is_ok() {
@@ -223,7 +230,7 @@ impl Pool {
                 return Ok(Loan { pool: self, link: Some(link), pooled: true, _permit: permit });
             }
         }
-        let link = self.connector.open(&self.connector.config).await?;
+        let link = self.connector.open(None).await?;
         Ok(Loan { pool: self, link: Some(link), pooled: false, _permit: permit })
     }
 
@@ -248,9 +255,33 @@ pub(super) fn not_recorded() -> Error {
 }
 
 impl Connector {
-    async fn open(&self, config: &Config) -> Result<Link, Error> {
+    /// A connection to the first host that takes it, beginning with the one that did so last.
+    async fn open(&self, database: Option<&str>) -> Result<Link, Error> {
+        let (count, first) = (self.configs.len(), self.next.load(Ordering::Relaxed));
+        let mut failed = None;
+        for at in (0..count).map(|step| (first + step) % count) {
+            let mut config = self.configs[at].clone();
+            if let Some(database) = database {
+                config.dbname(database);
+            }
+            match self.open_one(&config).await {
+                Ok(link) => {
+                    self.next.store(at, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                // What a host says about us is of more use than that another is out of reach.
+                Err(error) if failed.is_none() || error.kind() == Kind::Refused => failed = Some(error),
+                Err(_) => {}
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::config("connection_url", "it names no host")))
+    }
+
+    async fn open_one(&self, config: &Config) -> Result<Link, Error> {
         let tls = self.tls.clone();
-        let limit = config.get_connect_timeout().copied().unwrap_or_default() * (1 + self.hosts(config));
+        // Reaching the server, and then being let in.
+        let limit = config.get_connect_timeout().copied().unwrap_or_default() * 2;
+        let limit = if self.has_several() { limit / 2 } else { limit };
         let connecting = async {
             let (client, connection) = config.connect(tls.clone()).await?;
             let task = tokio::spawn(connection).abort_handle();
@@ -269,7 +300,7 @@ impl Connector {
         }
     }
 
-    fn hosts(&self, config: &Config) -> u32 {
-        u32::try_from(config.get_hosts().len().max(config.get_hostaddrs().len())).unwrap_or(u32::MAX)
+    fn has_several(&self) -> bool {
+        self.configs.len() > 1
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The template is taken apart before user and password are put in, so no character of theirs can change its meaning.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -25,8 +26,11 @@ pub(super) enum Verify {
 /// How long one address may take to answer, unless `connect_timeout` says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same where there is another host to try: a primary that is gone must not cost the time of a switch.
+const CONNECT_TIMEOUT_OF_SEVERAL: Duration = Duration::from_secs(2);
+
 /// How long sent data may stay unacknowledged before the connection counts as dead.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// libpq's and pgx's parameters that mean nothing here and are harmless.
 const IGNORED: &[&str] = &[
@@ -50,8 +54,8 @@ const IGNORED: &[&str] = &[
 
 /// Everything that a connection URL says.
 pub(super) struct Target {
-    /// Ready to connect with.
-    pub config: Config,
+    /// Ready to connect with, one for each host in their order: each has its own time to answer.
+    pub configs: Vec<Config>,
     /// What `sslmode` asks to be verified; `None` when it does not say.
     pub verify: Option<Verify>,
     /// `sslrootcert`: a path, or `system`.
@@ -87,6 +91,46 @@ pub(super) fn parse(url: &str, username: Option<&str>, password: Option<&Secret>
         reader.take(key, &fill(value))?;
     }
     reader.finish(username, password)
+}
+
+/// The same connection to each of its hosts alone, whether or not that one is writable.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn single_hosts(url: &str) -> Result<Vec<String>, Error> {
+    match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('=') => Ok(single_host_urls(scheme, rest)),
+        _ => single_host_pairs(url),
+    }
+}
+
+fn single_host_urls(scheme: &str, rest: &str) -> Vec<String> {
+    let (front, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (user, place) = front.rsplit_once('@').map_or(("", front), |(user, place)| (user, place));
+    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    let mut query: Vec<_> =
+        query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("target_session_attrs=")).collect();
+    query.push("target_session_attrs=any");
+    let (query, at) = (query.join("&"), if user.is_empty() { "" } else { "@" });
+    hosts.split(',').map(|host| format!("{scheme}://{user}{at}{host}/{database}?{query}")).collect()
+}
+
+fn single_host_pairs(text: &str) -> Result<Vec<String>, Error> {
+    let pairs = from_pairs(text)?;
+    let value = |wanted: &str| pairs.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.as_str());
+    let (hosts, ports) = (value("host").unwrap_or_default(), value("port").unwrap_or("5432"));
+    let ports: Vec<_> = ports.split(',').collect();
+    let quoted = |value: &str| format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"));
+    let others: Vec<_> = pairs
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "host" | "port" | "target_session_attrs"))
+        .map(|(key, value)| format!("{key}={}", quoted(value)))
+        .collect();
+    let of_host = |(at, host): (usize, &str)| {
+        let port = ports.get(at).or(ports.first()).copied().unwrap_or("5432");
+        format!("host={} port={} {} target_session_attrs=any", quoted(host), quoted(port), others.join(" "))
+    };
+    Ok(hosts.split(',').enumerate().map(of_host).collect())
 }
 
 fn wrong(problem: impl std::fmt::Display) -> Error {
@@ -174,6 +218,7 @@ struct Reader {
     certificate_file: Option<String>,
     key_file: Option<String>,
     hosts: Vec<String>,
+    addresses: Vec<IpAddr>,
     ports: Vec<u16>,
     options: Vec<String>,
     has_attributes: bool,
@@ -252,8 +297,9 @@ impl Reader {
 
     fn addresses(&mut self, value: &str) -> Result<(), Error> {
         for address in value.split(',') {
-            let address = address.parse().map_err(|_| wrong(format!("hostaddr {address:?} is not an IP address")))?;
-            self.config.hostaddr(address);
+            let address: IpAddr =
+                address.parse().map_err(|_| wrong(format!("hostaddr {address:?} is not an IP address")))?;
+            self.addresses.push(address);
         }
         Ok(())
     }
@@ -267,10 +313,10 @@ impl Reader {
     }
 
     fn finish(mut self, username: Option<&str>, password: Option<&Secret>) -> Result<Target, Error> {
-        if self.hosts.is_empty() && self.config.get_hostaddrs().is_empty() {
+        if self.hosts.is_empty() && self.addresses.is_empty() {
             return Err(wrong("it names no host"));
         }
-        if self.ports.len() > 1 && self.ports.len() != self.hosts.len().max(self.config.get_hostaddrs().len()) {
+        if self.ports.len() > 1 && self.ports.len() != self.hosts.len().max(self.addresses.len()) {
             return Err(wrong("as many ports as hosts are needed, or one"));
         }
         if let (None, Some(name)) = (self.config.get_user(), username) {
@@ -289,16 +335,10 @@ impl Reader {
             return Err(Error::config("password", "is needed: connection_url contains {{password}}"));
         }
         let place = self.place();
-        for host in &self.hosts {
-            self.config.host(host);
-        }
-        for port in &self.ports {
-            self.config.port(*port);
-        }
         self.defaults();
         Ok(Target {
             own_statement_timeout: self.options.iter().any(|option| option.contains("statement_timeout")),
-            config: self.config,
+            configs: self.configs(),
             verify: self.verify,
             root_file: self.root_file,
             certificate_file: self.certificate_file,
@@ -307,14 +347,31 @@ impl Reader {
         })
     }
 
+    fn configs(&self) -> Vec<Config> {
+        let count = self.hosts.len().max(self.addresses.len());
+        let one = |at: usize| {
+            let mut config = self.config.clone();
+            if let Some(host) = self.hosts.get(at) {
+                config.host(host);
+            }
+            if let Some(address) = self.addresses.get(at) {
+                config.hostaddr(*address);
+            }
+            config.port(self.ports.get(at).or(self.ports.first()).copied().unwrap_or(5432));
+            config
+        };
+        (0..count).map(one).collect()
+    }
+
     fn defaults(&mut self) {
         if self.config.get_connect_timeout().is_none() {
-            self.config.connect_timeout(CONNECT_TIMEOUT);
+            let several = self.hosts.len().max(self.addresses.len()) > 1;
+            self.config.connect_timeout(if several { CONNECT_TIMEOUT_OF_SEVERAL } else { CONNECT_TIMEOUT });
         }
         if self.config.get_application_name().is_none() {
             self.config.application_name("lessor");
         }
-        if self.hosts.len() > 1 && !self.has_attributes {
+        if self.hosts.len().max(self.addresses.len()) > 1 && !self.has_attributes {
             self.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         if !self.options.is_empty() {
@@ -326,7 +383,7 @@ impl Reader {
     fn place(&self) -> String {
         let port = |at: usize| self.ports.get(at).or(self.ports.first()).copied().unwrap_or(5432);
         let names: Vec<_> = self.hosts.iter().enumerate().map(|(at, host)| format!("{host}:{}", port(at))).collect();
-        let addresses: Vec<_> = self.config.get_hostaddrs().iter().map(ToString::to_string).collect();
+        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
         let names = if names.is_empty() { addresses.join(",") } else { names.join(",") };
         format!("{names}/{}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
     }
@@ -356,10 +413,14 @@ mod tests {
             "host=db.example port=6543 dbname = app sslmode=verify-full",
         ] {
             let target = read(url);
-            assert_eq!(target.config.get_user(), Some("admin"), "{url}");
-            assert_eq!(target.config.get_password(), Some("p@:/?#%25 '\\ä".as_bytes()), "{url}");
-            assert_eq!(target.config.get_hosts(), [Host::Tcp("db.example".to_owned())], "{url}");
-            assert_eq!((target.config.get_ports(), target.config.get_dbname()), (&[6543][..], Some("app")), "{url}");
+            assert_eq!(target.configs[0].get_user(), Some("admin"), "{url}");
+            assert_eq!(target.configs[0].get_password(), Some("p@:/?#%25 '\\ä".as_bytes()), "{url}");
+            assert_eq!(target.configs[0].get_hosts(), [Host::Tcp("db.example".to_owned())], "{url}");
+            assert_eq!(
+                (target.configs[0].get_ports(), target.configs[0].get_dbname()),
+                (&[6543][..], Some("app")),
+                "{url}"
+            );
             assert!(target.verify == Some(Verify::ChainAndHost) && target.place == "db.example:6543/app");
         }
     }
@@ -367,25 +428,45 @@ mod tests {
     #[test]
     fn inline_credentials_are_percent_decoded() {
         let target = parse("postgresql://u%40x:p%2Fw@h/d%20b", None, None).unwrap();
-        assert_eq!(target.config.get_user(), Some("u@x"));
-        assert_eq!(target.config.get_password(), Some(&b"p/w"[..]));
-        assert_eq!(target.config.get_dbname(), Some("d b"));
+        assert_eq!(target.configs[0].get_user(), Some("u@x"));
+        assert_eq!(target.configs[0].get_password(), Some(&b"p/w"[..]));
+        assert_eq!(target.configs[0].get_dbname(), Some("d b"));
     }
 
     #[test]
     fn several_hosts_ask_for_the_writable_one() {
         let target = read("postgresql://{{username}}@a:1,b,[::1]:3/app");
-        assert_eq!(target.config.get_ports(), [1, 5432, 3]);
-        assert_eq!(target.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        let ports: Vec<_> = target.configs.iter().flat_map(Config::get_ports).collect();
+        assert_eq!(ports, [&1, &5432, &3]);
+        let writable = |config: &Config| config.get_target_session_attrs() == TargetSessionAttrs::ReadWrite;
+        assert!(target.configs.iter().all(writable));
         assert_eq!(target.place, "a:1,b:5432,::1:3/app");
     }
 
     #[test]
     fn other_parameters_become_settings_of_the_session() {
         let target = read("postgresql://h/app?timezone=UTC&search_path=a%20b&options=-c%20lock_timeout%3D1s");
-        assert_eq!(target.config.get_options(), Some("-c timezone=UTC -c search_path=a\\ b -c lock_timeout=1s"));
+        assert_eq!(target.configs[0].get_options(), Some("-c timezone=UTC -c search_path=a\\ b -c lock_timeout=1s"));
         assert!(!target.own_statement_timeout);
-        assert_eq!(target.config.get_ssl_mode(), SslMode::Prefer);
+        assert_eq!(target.configs[0].get_ssl_mode(), SslMode::Prefer);
+    }
+
+    #[test]
+    fn each_host_can_be_reached_alone() {
+        let url = "postgresql://{{username}}:p@a:1,b:2/db?sslmode=disable&target_session_attrs=read-write";
+        assert_eq!(
+            single_hosts(url).unwrap(),
+            [
+                "postgresql://{{username}}:p@a:1/db?sslmode=disable&target_session_attrs=any",
+                "postgresql://{{username}}:p@b:2/db?sslmode=disable&target_session_attrs=any"
+            ]
+        );
+        for alone in single_hosts("host=a,b port=1,2 dbname='d b' user=u password='it\\'s'").unwrap() {
+            let target = parse(&alone, None, None).unwrap();
+            let [config] = &target.configs[..] else { panic!("{alone}") };
+            assert_eq!((config.get_dbname(), config.get_password()), (Some("d b"), Some(&b"it's"[..])));
+            assert!(["a:1", "b:2"].iter().any(|place| target.place.contains(place)), "{}", target.place);
+        }
     }
 
     #[test]

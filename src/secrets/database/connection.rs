@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ahead::Ahead;
+use super::probe::Probe;
 use super::rotation::RotationFields;
 use super::{check_name, list, sweep, username};
 use crate::base::{Clock, Random, Secret, glob};
@@ -135,6 +136,8 @@ pub(super) struct Connection {
     pub(super) username_template: String,
     /// Of roles that name no password policy; empty: the built-in one.
     pub(super) password_policy: String,
+    /// Where a new user has to be able to log in before it is handed out.
+    pub(super) probe: Option<Arc<Probe>>,
     /// Passwords that are hashed already.
     pub(super) ahead: Arc<Ahead>,
     allowed_roles: Vec<String>,
@@ -201,6 +204,7 @@ impl Connections {
         }
         let driver = stored.open(self.random.clone())?;
         let fresh = Connection {
+            probe: Probe::read(stored.spec()?, &stored.details())?,
             ahead: Ahead::new(driver.clone(), self.random.clone()),
             driver,
             leaving: stored.leaving,
@@ -266,6 +270,7 @@ impl Connections {
         let template = stored.details().string("username_template")?.unwrap_or_default();
         let warning = username::check(&template, spec, None, &self.clock, &self.random)?;
         stored.details().bool("remove_orphans")?;
+        Probe::read(spec, &stored.details())?;
         let driver = stored.open(self.random.clone())?;
         if fields.bool("verify_connection")?.unwrap_or(true) {
             let verified = driver.verify().await;

@@ -14,7 +14,7 @@ use super::spares::{Origin, Spare, Spares};
 use super::{answered, username};
 use crate::base::clock::add;
 use crate::base::{Gate, Secret, Timestamp};
-use crate::drivers::{self, Driver};
+use crate::drivers::{self, Credential};
 use crate::secrets::{Make, Offer, Outcome, Setup};
 use crate::wire::{Error, Kind, Request};
 
@@ -144,7 +144,8 @@ impl Source<'_> {
     fn hand_over(&self, recipe: Recipe, spare: Spare) -> Result<Offer, Error> {
         let Spare { lease, username, password, .. } = spare;
         let make = HandingOver {
-            driver: recipe.connection.driver.clone(),
+            connection: recipe.connection.clone(),
+            setup: self.setup.clone(),
             name: recipe.role.db_name.clone(),
             username: username.clone(),
             password,
@@ -212,13 +213,18 @@ impl Make for Making {
             login: self.login,
         };
         self.connection.driver.create(user, &recorded).await.map_err(|error| answered(&self.name, error))?;
+        // A spare is tried when it is handed out: before, nobody may log in as it.
+        if let (true, Credential::Password { password, .. }) = (self.login, made.driver_credential()) {
+            probe(&self.connection, &self.setup, &self.username, password).await?;
+        }
         Ok(made.answer(&self.username))
     }
 }
 
 /// Lets a user that was made ahead log in.
 struct HandingOver {
-    driver: Arc<dyn Driver>,
+    connection: Connection,
+    setup: Setup,
     name: String,
     username: String,
     password: Secret,
@@ -236,7 +242,7 @@ impl Make for HandingOver {
             login: Some(true),
             statements: &[],
         };
-        self.driver.update(change, &recorded).await.map_err(|error| match error.kind() {
+        self.connection.driver.update(change, &recorded).await.map_err(|error| match error.kind() {
             // Somebody dropped the spare behind our back: the caller gets another.
             drivers::Kind::Absent => {
                 self.spares.distrust(&self.role);
@@ -244,7 +250,16 @@ impl Make for HandingOver {
             }
             _ => answered(&self.name, error),
         })?;
+        probe(&self.connection, &self.setup, &self.username, &self.password).await?;
         Ok(answer(&self.username, &self.password))
+    }
+}
+
+/// Waits until the user can log in wherever its connection's probe looks, if it has one.
+async fn probe(connection: &Connection, setup: &Setup, username: &str, password: &Secret) -> Result<(), Error> {
+    match &connection.probe {
+        Some(probe) => probe.log_in(username, password, &setup.clock, &setup.random).await,
+        None => Ok(()),
     }
 }
 

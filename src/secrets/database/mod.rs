@@ -3,7 +3,8 @@
 //! `connection.rs` keeps and opens connections, `role.rs` keeps roles, `creds.rs` describes a credential before it is made
 //! and makes it afterwards, `username.rs` and `credential.rs` (with `password.rs`, `rsa_key.rs` and `certificate.rs`) make its
 //! two halves, `ahead.rs` and `spares.rs` make passwords and users before they are asked for; `rotation/` changes the passwords
-//! of users that exist already; `leaving.rs` deletes, `sweep.rs` compares with what the databases have.
+//! of users that exist already; `probe.rs` tries logins,
+//! `leaving.rs` deletes, `sweep.rs` compares with what the databases have.
 
 mod ahead;
 mod certificate;
@@ -12,6 +13,7 @@ mod credential;
 mod creds;
 mod leaving;
 mod password;
+mod probe;
 mod role;
 mod rotation;
 mod rsa_key;
