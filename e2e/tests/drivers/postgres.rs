@@ -1,7 +1,6 @@
 //! PostgreSQL's recipe, and what only PostgreSQL must show.
 
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use async_trait::async_trait;
 use lessor::base::{Gate, Secret};
 use lessor::drivers::{Change, Credential, Driver, DropUser, Kind};
 use lessor_e2e::eventually::{equals, eventually};
-use lessor_e2e::postgres_server::{self, PostgresServer};
+use lessor_e2e::postgres_server::PostgresServer;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use super::postgres_releases::{Installed, Release};
 use super::recipe::{Recipe, Session};
 use super::suite::{User, change, create, create_all, delete, delete_all, in_an_hour, new_user, open, open_with};
 
@@ -20,32 +20,15 @@ use super::suite::{User, change, create, create_all, delete, delete_all, in_an_h
 const ADMIN_PASSWORD: &str = "p@:/?#[]%25&=+ \"\\$ä";
 
 /// A server with the table `notes`, the group `app_rw` that may use it, and an administrator with CREATEROLE alone.
-pub struct Postgres<R>(PostgresServer, PhantomData<R>);
+pub struct Postgres<R>(pub PostgresServer, PhantomData<R>);
 
 /// Of the release that is installed.
 pub type OwnPostgres = Postgres<Installed>;
 
-/// Which PostgreSQL.
-pub trait Release: Send + Sync + 'static {
-    /// Where its programs are.
-    fn programs() -> PathBuf;
-}
-
-/// The release that is installed: Debian's.
-pub struct Installed;
-
-impl Release for Installed {
-    fn programs() -> PathBuf {
-        postgres_server::installed()
-    }
-}
-
-/// PostgreSQL 18.
-pub struct Eighteen;
-
-impl Release for Eighteen {
-    fn programs() -> PathBuf {
-        postgres_server::release("18")
+impl<R> Postgres<R> {
+    /// The password of `admin`.
+    pub fn admin_password(&self) -> Secret {
+        Secret::new(ADMIN_PASSWORD)
     }
 }
 
@@ -311,21 +294,8 @@ async fn every_form_of_connection_url_reaches_the_server<R: Release>() {
     assert!(error.kind() == Kind::Refused && !error.message().contains("not-the-password"), "{error}");
 }
 
-/// Runs each test on every release.
-macro_rules! on_each_release {
-    ($($release:ident: $type:ident),*; $tests:tt) => { $(on_each_release!(@one $release, $type, $tests);)* };
-    (@one $release:ident, $type:ident, [$($test:ident),* $(,)?]) => {
-        mod $release {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test::<super::$type>().await;
-            })*
-        }
-    };
-}
-
 on_each_release! {
-    installed: Installed, release_18: Eighteen;
+    release_15: Fifteen, release_18: Eighteen;
     [
         no_log_of_the_server_holds_a_password,
         objects_and_grants_in_other_databases_hold_no_role,
