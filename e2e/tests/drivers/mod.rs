@@ -6,7 +6,9 @@
 mod postgres_releases;
 
 mod postgres;
+mod postgres_catalogue;
 mod postgres_certificates;
+mod postgres_logs;
 mod postgres_presets;
 mod postgres_revocation;
 mod postgres_tls;
