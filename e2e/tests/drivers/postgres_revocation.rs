@@ -273,7 +273,7 @@ async fn what_is_beyond_the_administrators_rights_is_named_and_the_rest_is_done<
         "{text}"
     );
     session.batch_execute("SELECT 1").await.expect_err("the session was ended");
-    recipe.0.login("app", &user.name, &user.password).await.err().expect("it cannot log in");
+    recipe.login(&user.name, &user.password).await.err().expect("it cannot log in");
     recipe.0.run("app", "REVOKE SELECT ON secrets FROM \"v-beyond\"; SELECT * FROM rest").await;
     delete(&*driver, &user.name).await.unwrap();
 }
