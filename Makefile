@@ -46,7 +46,7 @@ unit: programs ## the tests that need nothing but cargo
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
 	@$(STEP) 'a Python client of Vault (hvac)' e2e/compat/prepare
-	@$(STEP) 'PostgreSQL 18' e2e/databases/postgres 18
+	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
 	@export LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare); $(TEST) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster $(STEP) 'end-to-end tests' cargo test --locked --workspace --test main -- $(TESTS)

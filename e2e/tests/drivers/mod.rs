@@ -2,9 +2,15 @@
 //!
 //! A new driver joins with a file that implements `Recipe` and one line below; what only it can do it tests in that file.
 
+#[macro_use]
+mod postgres_releases;
+
 mod postgres;
+mod postgres_catalogue;
 mod postgres_certificates;
+mod postgres_logs;
 mod postgres_presets;
+mod postgres_revocation;
 mod postgres_tls;
 mod recipe;
 mod suite;
@@ -38,6 +44,6 @@ macro_rules! conformance {
 }
 
 conformance! {
-    on_postgres: postgres::OwnPostgres,
-    on_postgres_18: postgres::Postgres<postgres::Eighteen>,
+    on_postgres_15: postgres::Postgres<postgres_releases::Fifteen>,
+    on_postgres_18: postgres::Postgres<postgres_releases::Eighteen>,
 }

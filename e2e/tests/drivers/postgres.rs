@@ -1,18 +1,18 @@
 //! PostgreSQL's recipe, and what only PostgreSQL must show.
 
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lessor::base::{Gate, Secret};
-use lessor::drivers::{Change, Credential, Driver, DropUser, Kind};
+use lessor::drivers::{Change, Driver, DropUser, Kind};
 use lessor_e2e::eventually::{equals, eventually};
-use lessor_e2e::postgres_server::{self, PostgresServer};
+use lessor_e2e::postgres_server::PostgresServer;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+use super::postgres_releases::{Installed, Release};
 use super::recipe::{Recipe, Session};
 use super::suite::{User, change, create, create_all, delete, delete_all, in_an_hour, new_user, open, open_with};
 
@@ -20,41 +20,16 @@ use super::suite::{User, change, create, create_all, delete, delete_all, in_an_h
 const ADMIN_PASSWORD: &str = "p@:/?#[]%25&=+ \"\\$ä";
 
 /// A server with the table `notes`, the group `app_rw` that may use it, and an administrator with CREATEROLE alone.
-pub struct Postgres<R>(PostgresServer, PhantomData<R>);
+pub struct Postgres<R>(pub PostgresServer, PhantomData<R>);
 
 /// Of the release that is installed.
 pub type OwnPostgres = Postgres<Installed>;
 
-/// Which PostgreSQL.
-pub trait Release: Send + Sync + 'static {
-    /// Where its programs are.
-    fn programs() -> PathBuf;
-}
-
-/// The release that is installed: Debian's.
-pub struct Installed;
-
-impl Release for Installed {
-    fn programs() -> PathBuf {
-        postgres_server::installed()
-    }
-}
-
-/// PostgreSQL 18.
-pub struct Eighteen;
-
-impl Release for Eighteen {
-    fn programs() -> PathBuf {
-        postgres_server::release("18")
-    }
-}
-
-#[async_trait]
-impl<R: Release> Recipe for Postgres<R> {
-    const PLUGIN: &'static str = "postgresql-database-plugin";
-
-    async fn start() -> Self {
-        let server = PostgresServer::start_release(R::programs(), &["log_statement=all", "max_connections=60"]).await;
+impl<R: Release> Postgres<R> {
+    /// With settings as in postgresql.conf.
+    pub async fn start_with(settings: &[&str]) -> Self {
+        let settings = [settings, &["max_connections=60"]].concat();
+        let server = PostgresServer::start_release(R::programs(), &settings).await;
         server
             .run(
                 "postgres",
@@ -74,6 +49,20 @@ impl<R: Release> Recipe for Postgres<R> {
             )
             .await;
         Self(server, PhantomData)
+    }
+
+    /// The password of `admin`.
+    pub fn admin_password(&self) -> Secret {
+        Secret::new(ADMIN_PASSWORD)
+    }
+}
+
+#[async_trait]
+impl<R: Release> Recipe for Postgres<R> {
+    const PLUGIN: &'static str = "postgresql-database-plugin";
+
+    async fn start() -> Self {
+        Self::start_with(&["log_statement=all"]).await
     }
 
     fn fields(&self) -> Value {
@@ -150,20 +139,6 @@ fn as_superuser<R: Release>(recipe: &Postgres<R>) -> Arc<dyn Driver> {
     fields["password"] = json!(recipe.0.password().expose());
     fields["max_open_connections"] = json!(16);
     open_with::<Postgres<R>>(&fields)
-}
-
-async fn no_log_of_the_server_holds_a_password<R: Release>() {
-    let recipe = Postgres::<R>::start().await;
-    let driver = open(&recipe);
-    let user = User::new("v-quiet");
-    create(&recipe, &*driver, &user).await.unwrap();
-    let second = Secret::new("Bb2-second");
-    let rotation = Change { credential: Some(Credential::password(&second)), ..change(&user.name) };
-    driver.update(rotation, &Gate::opened()).await.unwrap();
-    recipe.login(&user.name, &second).await.unwrap();
-    let log = recipe.0.log();
-    assert!(log.contains("CREATE ROLE \"v-quiet\""), "{log}");
-    assert!(!log.contains(user.password.expose()) && !log.contains(second.expose()), "{log}");
 }
 
 async fn objects_and_grants_in_other_databases_hold_no_role<R: Release>() {
@@ -311,23 +286,9 @@ async fn every_form_of_connection_url_reaches_the_server<R: Release>() {
     assert!(error.kind() == Kind::Refused && !error.message().contains("not-the-password"), "{error}");
 }
 
-/// Runs each test on every release.
-macro_rules! on_each_release {
-    ($($release:ident: $type:ident),*; $tests:tt) => { $(on_each_release!(@one $release, $type, $tests);)* };
-    (@one $release:ident, $type:ident, [$($test:ident),* $(,)?]) => {
-        mod $release {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test::<super::$type>().await;
-            })*
-        }
-    };
-}
-
 on_each_release! {
-    installed: Installed, release_18: Eighteen;
+    release_15: Fifteen, release_18: Eighteen;
     [
-        no_log_of_the_server_holds_a_password,
         objects_and_grants_in_other_databases_hold_no_role,
         grants_by_others_hold_no_role,
         a_role_that_cannot_be_dropped_can_no_longer_log_in_and_the_error_says_why,

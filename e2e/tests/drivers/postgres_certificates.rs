@@ -88,3 +88,55 @@ async fn a_certificate_from_the_api_logs_its_user_in() {
     assert_eq!(server.count(&without).await, 1);
     assert!(!lessor.log().contains(Secret::new(private_key).expose()), "nor logged");
 }
+
+/// A certificate for `name`, by the authority, with its key; both PEM.
+fn certificate(issuer: &Issuer<'_, KeyPair>, name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_itself_logs_in_by_certificate_from_fields_and_from_files() {
+    let (params, key) = authority("servers");
+    let server_ca = params.self_signed(&key).unwrap().pem();
+    let (leaf, leaf_key) = certificate(&Issuer::new(params, key), "localhost");
+    let (params, key) = authority("clients");
+    let clients_ca = params.self_signed(&key).unwrap().pem();
+    let clients = Issuer::new(params, key);
+    let server = PostgresServer::start_with_client_certificates(&leaf, &leaf_key, &clients_ca).await;
+    server.run("postgres", "CREATE ROLE admin LOGIN CREATEROLE").await;
+
+    let (own, own_key) = certificate(&clients, "admin");
+    let (params, key) = authority("strangers");
+    let (strange, strange_key) = certificate(&Issuer::new(params, key), "admin");
+    let (others, others_key) = certificate(&clients, "somebody");
+    let url = format!("postgresql://admin@localhost:{}/postgres?sslmode=verify-full", server.port());
+    let fields = |certificate: &str, key: &str| json!({ "connection_url": url, "tls_ca": server_ca, "tls_certificate": certificate, "private_key": key });
+    open_with::<OwnPostgres>(&fields(&own, &own_key)).verify().await.unwrap();
+    let bare = json!({ "connection_url": url, "tls_ca": server_ca });
+    for (whose, fields) in [
+        ("another authority's", fields(&strange, &strange_key)),
+        ("another user's", fields(&others, &others_key)),
+        ("none", bare),
+    ] {
+        let error = open_with::<OwnPostgres>(&fields).verify().await.expect_err(whose);
+        assert!(error.message().contains("certificate") || error.message().contains("alert"), "{whose}: {error}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (ca, certificate, key) = (file("ca.crt", &server_ca), file("own.crt", &own), file("own.key", &own_key));
+    let from_files = json!({ "connection_url": format!("{url}&sslrootcert={ca}&sslcert={certificate}&sslkey={key}") });
+    open_with::<OwnPostgres>(&from_files).verify().await.unwrap();
+    let stranger = file("stranger.crt", &clients_ca);
+    let wrong_ca =
+        json!({ "connection_url": format!("{url}&sslrootcert={stranger}&sslcert={certificate}&sslkey={key}") });
+    let error = open_with::<OwnPostgres>(&wrong_ca).verify().await.unwrap_err();
+    assert!(error.message().contains("certificate"), "{error}");
+}

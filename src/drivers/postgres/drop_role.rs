@@ -12,9 +12,10 @@ use tokio_postgres::SimpleQueryRow;
 
 use super::batch::{Call, Work};
 use super::failure::Step;
+use super::grants;
 use super::pool::Pool;
 use super::transaction::{alone, lock_keys};
-use super::{identifier, literal, refused_with};
+use super::{NO_PRIVILEGE, identifier, literal, refused_with};
 use crate::drivers::{Error, Kind};
 
 /// How long sessions may take to end.
@@ -109,7 +110,9 @@ async fn drop_role(pool: &Pool, leaving: &Leaving) -> Result<(), Error> {
         Err(error) if refused_with(&error, STILL_NEEDED) => {
             // The remains may have grown since, and only now is it known that ordinary revoking did not do.
             let Some(remains) = rows(pool, &inspection(&[username])).await?.pop() else { return Ok(()) };
-            revoke_foreign_grants(pool, &remains).await?;
+            for database in &remains.databases {
+                take_back(pool, &remains, database).await?;
+            }
             drop_now(pool, &[username]).await
         }
         done => done,
@@ -215,7 +218,7 @@ async fn join(pool: &Pool, remains: &Remains) -> Result<(), Error> {
     }
     let inherit = if remains.server_version >= 160_000 { " WITH INHERIT TRUE, SET TRUE" } else { "" };
     let sql = format!("GRANT {} TO CURRENT_USER{inherit}", identifier(&remains.username));
-    pool.query(&alone(&remains.username, &[sql]), Step::Execute).await.map(drop)
+    pool.query(&alone(&[&remains.username], &[sql]), Step::Execute).await.map(drop)
 }
 
 async fn end_sessions(pool: &Pool, remains: &Remains) -> Result<(), Error> {
@@ -247,64 +250,33 @@ async fn end_sessions(pool: &Pool, remains: &Remains) -> Result<(), Error> {
 async fn give_up_objects(pool: &Pool, remains: &Remains) -> Result<(), Error> {
     let role = identifier(&remains.username);
     for database in &remains.databases {
-        let steps = [format!("REASSIGN OWNED BY {role} TO CURRENT_USER"), format!("DROP OWNED BY {role}")];
-        run_in(pool, remains, database, &alone(&remains.username, &steps)).await?;
-    }
-    Ok(())
-}
-
-/// Takes back what others granted: DROP OWNED acts as the owner of an object and leaves grants that came by way of a grant
-/// option. Each is revoked in the name of who gave it.
-async fn revoke_foreign_grants(pool: &Pool, remains: &Remains) -> Result<(), Error> {
-    for database in &remains.databases {
-        let grants = run_in(pool, remains, database, &foreign_grants(remains.oid)).await?;
-        let statements: Vec<_> = grants
-            .iter()
-            .filter_map(|row| match (row.try_get(0).ok().flatten(), row.try_get(1).ok().flatten()) {
-                (Some(grantor), Some(grant)) => Some(format!(
-                    "SET LOCAL ROLE {grantor};\nREVOKE {grant} FROM {} CASCADE;\nRESET ROLE",
-                    identifier(&remains.username)
-                )),
-                _ => None,
-            })
-            .collect();
-        if !statements.is_empty() {
-            run_in(pool, remains, database, &alone(&remains.username, &statements)).await?;
+        let reassign = alone(&[&remains.username], &[format!("REASSIGN OWNED BY {role} TO CURRENT_USER")]);
+        run_in(pool, remains, database, &reassign).await?;
+        let drop_owned = alone(&[&remains.username], &[format!("DROP OWNED BY {role}")]);
+        let dropped = match run_in(pool, remains, database, &drop_owned).await {
+            // On a sequence that somebody else has granted it fails, where on others it only leaves the grant.
+            Err(error) if refused_with(&error, NO_PRIVILEGE) => {
+                take_back(pool, remains, database).await?;
+                run_in(pool, remains, database, &drop_owned).await
+            }
+            done => done,
+        };
+        match dropped {
+            // DROP ROLE will say what is in the way, and better.
+            Err(error) if refused_with(&error, NO_PRIVILEGE) => {}
+            done => drop(done?),
         }
     }
     Ok(())
 }
 
-/// Grantor and `privilege ON object`, both quoted, of every grant to the role that its object's owner did not make.
-fn foreign_grants(oid: u32) -> String {
-    // A catalogue, its acl and owner columns, and how REVOKE names the object.
-    let kinds = [
-        (
-            "pg_class",
-            "relacl",
-            "relowner",
-            "CASE o.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || o.oid::regclass",
-        ),
-        ("pg_namespace", "nspacl", "nspowner", "'SCHEMA ' || quote_ident(o.nspname)"),
-        ("pg_proc", "proacl", "proowner", "'ROUTINE ' || o.oid::regprocedure"),
-        ("pg_type", "typacl", "typowner", "'TYPE ' || o.oid::regtype"),
-        ("pg_database", "datacl", "datdba", "'DATABASE ' || quote_ident(o.datname)"),
-    ];
-    let of_others = |owner: &str| format!("a.grantee = {oid} AND a.grantor <> o.{owner} AND g.oid = a.grantor");
-    let columns = format!(
-        "SELECT quote_ident(g.rolname), a.privilege_type || ' (' || quote_ident(c.attname) || ') ON TABLE ' || o.oid::regclass \
-         FROM pg_catalog.pg_class o, pg_catalog.pg_attribute c, aclexplode(c.attacl) a, pg_catalog.pg_roles g \
-         WHERE c.attrelid = o.oid AND {}",
-        of_others("relowner")
-    );
-    let whole = kinds.map(|(catalogue, acl, owner, object)| {
-        format!(
-            "SELECT quote_ident(g.rolname), a.privilege_type || ' ON ' || {object} \
-             FROM pg_catalog.{catalogue} o, aclexplode(o.{acl}) a, pg_catalog.pg_roles g WHERE {}",
-            of_others(owner)
-        )
-    });
-    format!("{} UNION ALL {columns}", whole.join(" UNION ALL "))
+/// Takes back in one database what others granted.
+async fn take_back(pool: &Pool, remains: &Remains, database: &str) -> Result<(), Error> {
+    let found = run_in(pool, remains, database, &grants::left(remains.oid, remains.server_version)).await?;
+    match grants::take_back(&remains.username, remains.server_version, &found) {
+        Some(revocations) => run_in(pool, remains, database, &revocations).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 async fn run_in(pool: &Pool, remains: &Remains, database: &str, sql: &str) -> Result<Vec<SimpleQueryRow>, Error> {

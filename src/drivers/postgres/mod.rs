@@ -4,6 +4,7 @@ mod batch;
 mod config;
 mod drop_role;
 mod failure;
+mod grants;
 mod lint;
 mod pool;
 mod presets;

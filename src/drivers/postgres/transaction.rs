@@ -117,9 +117,9 @@ fn fnv(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// One transaction as one message, under the user's lock.
-pub(super) fn alone(username: &str, statements: &[String]) -> String {
-    format!("BEGIN;\n{}COMMIT", body(&[username], statements.iter().map(String::as_str)))
+/// One transaction as one message, under the users' locks.
+pub(super) fn alone(users: &[&str], statements: &[String]) -> String {
+    format!("BEGIN;\n{}COMMIT", body(users, statements.iter().map(String::as_str)))
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_transaction_survives_comments_at_the_end_of_statements() {
-        let sql = alone("u", &["A -- note".to_owned(), "B".to_owned()]);
+        let sql = alone(&["u"], &["A -- note".to_owned(), "B".to_owned()]);
         assert!(sql.starts_with("BEGIN;\nSELECT pg_catalog.pg_advisory_xact_lock("), "{sql}");
         assert!(sql.ends_with("A -- note\n;\nB\n;\nCOMMIT"), "{sql}");
     }
