@@ -80,8 +80,7 @@ impl Server {
     pub fn start(host: &str, users: &[(&str, &str)]) -> Arc<Self> {
         let users = users.iter().map(|(name, password)| ((*name).to_owned(), (*password).to_owned())).collect();
         let script: Arc<Script> = Arc::new(|_| Verdict::Pass);
-        let server =
-            Arc::new(Self { users: Mutex::new(users), calls: Mutex::default(), script: Mutex::new(script) });
+        let server = Arc::new(Self { users: Mutex::new(users), calls: Mutex::default(), script: Mutex::new(script) });
         lock(&SERVERS).insert(host.to_owned(), server.clone());
         server
     }

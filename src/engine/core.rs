@@ -91,7 +91,8 @@ impl Core {
         let _ = slot.set(Arc::downgrade(&leases));
         tokio::spawn(leases.clone().run(undelivered, shutdown.clone()));
         let policies = Policies::load(view.sub("policy")).await?;
-        let core = Self { mounts, methods, tokens, policies, passwords, leases, settings, random, clock, store, shutdown };
+        let core =
+            Self { mounts, methods, tokens, policies, passwords, leases, settings, random, clock, store, shutdown };
         for mounted in core.mounts.all() {
             core.set_going(&mounted);
         }
