@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lessor::base::{Gate, Secret};
-use lessor::drivers::{Change, Driver, DropUser, Kind};
+use lessor::drivers::{Change, Driver, DropUser, Kind, NewUser};
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::postgres_server::PostgresServer;
 use serde_json::{Value, json};
@@ -248,6 +248,17 @@ async fn statements_of_the_role_are_honoured<R: Release>() {
     assert_eq!(recipe.users("v-own").await, 0);
 }
 
+async fn what_committed_by_itself_is_rolled_back_by_statements<R: Release>() {
+    let recipe = Postgres::<R>::start().await;
+    let driver = open(&recipe);
+    let user = User::new("v-half");
+    let statements = ["CREATE ROLE \"{{name}}-side\"; COMMIT; SELECT 1/0".to_owned()];
+    let rollback = ["DROP ROLE IF EXISTS \"{{name}}-side\"".to_owned()];
+    let new = NewUser { rollback: &rollback, ..new_user(&user, &statements) };
+    assert_eq!(driver.create(new, &Gate::opened()).await.unwrap_err().kind(), Kind::Statement);
+    assert_eq!(recipe.users("v-half").await, 0);
+}
+
 async fn a_failed_statement_leaves_nothing_behind_and_no_open_transaction<R: Release>() {
     let recipe = Postgres::<R>::start().await;
     let driver = open(&recipe);
@@ -296,6 +307,7 @@ on_each_release! {
         a_creation_that_nobody_waits_for_does_not_outlive_its_revocation,
         statements_of_the_role_are_honoured,
         a_failed_statement_leaves_nothing_behind_and_no_open_transaction,
+        what_committed_by_itself_is_rolled_back_by_statements,
         every_form_of_connection_url_reaches_the_server,
     ]
 }

@@ -135,6 +135,25 @@ impl Postgres {
         done.map_err(|error| error.without(stated.into_iter().map(Secret::expose)))
     }
 
+    /// Makes a user with its mark, if it is to carry one.
+    async fn make(&self, user: Filling<'_>, mark: &str, recorded: &Gate) -> Result<(), Error> {
+        if mark.is_empty() || !self.marks.load(Ordering::Relaxed) {
+            return self.change(user, Some(recorded)).await;
+        }
+        let mut marked = user.statements.to_vec();
+        marked.push(format!("COMMENT ON ROLE \"{{{{name}}}}\" IS {}", literal(mark)));
+        let result = self.change(Filling { statements: &marked, ..user }, Some(recorded)).await;
+        let Err(error) = result else { return Ok(()) };
+        if !refused_with(&error, NO_PRIVILEGE) && !refused_with(&error, ABSENT_OBJECT) {
+            return Err(error);
+        }
+        // It may be the comment that the administrator may not make (users made by a function of somebody else's).
+        self.change(user, Some(recorded)).await?;
+        self.marks.store(false, Ordering::Relaxed);
+        tracing::warn!(%error, "users of this connection cannot be marked, so the orphan sweep will not know them");
+        Ok(())
+    }
+
     async fn has_role(&self, username: &str) -> Result<bool, Error> {
         let sql = format!("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}", literal(username));
         Ok(!self.pool.query(&sql, Step::Execute).await?.is_empty())
@@ -173,21 +192,15 @@ impl Driver for Postgres {
             expires: Some(user.expires),
             statements,
         };
-        if user.mark.is_empty() || !self.marks.load(Ordering::Relaxed) {
-            return self.change(filling(&statements), Some(recorded)).await;
+        let made = self.make(filling(&statements), user.mark, recorded).await;
+        let rollback = sql::statements(user.rollback, sql::has_end);
+        if made.is_err() && !rollback.is_empty() {
+            // A transaction leaves nothing to undo; statements that commit by themselves may.
+            if let Err(error) = self.change(filling(&rollback), None).await {
+                tracing::warn!(%error, "rollback statements failed");
+            }
         }
-        let mut marked = statements.clone();
-        marked.push(format!("COMMENT ON ROLE \"{{{{name}}}}\" IS {}", literal(user.mark)));
-        let result = self.change(filling(&marked), Some(recorded)).await;
-        let Err(error) = result else { return Ok(()) };
-        if !refused_with(&error, NO_PRIVILEGE) && !refused_with(&error, ABSENT_OBJECT) {
-            return Err(error);
-        }
-        // It may be the comment that the administrator may not make (users made by a function of somebody else's).
-        self.change(filling(&statements), Some(recorded)).await?;
-        self.marks.store(false, Ordering::Relaxed);
-        tracing::warn!(%error, "users of this connection cannot be marked, so the orphan sweep will not know them");
-        Ok(())
+        made
     }
 
     async fn update(&self, change: Change<'_>, recorded: &Gate) -> Result<(), Error> {
