@@ -68,13 +68,19 @@ fn machine() -> Duration {
 /// The postmaster, its ended children and those that live.
 fn postgres() -> Duration {
     let Ok(pid) = std::env::var("LESSOR_BENCH_POSTMASTER") else { return Duration::ZERO };
-    let Some(master) = Stat::of(&pid) else { return Duration::ZERO };
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let live = processes
-        .filter_map(|entry| Stat::of(entry.file_name().to_str().filter(|name| name.parse::<u32>().is_ok())?))
-        .filter(|stat| stat.parent == pid)
-        .map(|stat| stat.own);
-    master.own + master.children + live.sum::<Duration>()
+    loop {
+        let Some(master) = Stat::of(&pid) else { return Duration::ZERO };
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let live = processes
+            .filter_map(|entry| Stat::of(entry.file_name().to_str().filter(|name| name.parse::<u32>().is_ok())?))
+            .filter(|stat| stat.parent == pid)
+            .map(|stat| stat.own)
+            .sum::<Duration>();
+        // A child that ended in between would be counted twice or not at all.
+        if Stat::of(&pid).is_none_or(|now| now.children == master.children) {
+            return master.own + master.children + live;
+        }
+    }
 }
 
 struct Stat {
