@@ -16,8 +16,8 @@ use crate::wire::{Error, Kind};
 /// How many leases one transaction marks.
 const BATCH: usize = 100;
 
-/// How many credentials are dropped at once when somebody waits for all of them.
-const PARALLEL: usize = 16;
+/// How many credentials are dropped at once when somebody waits for all of them: those of one database share transactions.
+const PARALLEL: usize = 128;
 
 /// How long it is remembered that a workload has ended: longer than any token of its lives.
 const TOMBSTONE_SECONDS: u64 = 86_400;

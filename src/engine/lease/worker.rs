@@ -23,8 +23,9 @@ use crate::wire::{Error, Kind};
 /// Entries of the due index per transaction.
 const PAGE: usize = 200;
 
-/// Revocations of one connection that run at once.
-const PARALLEL: usize = 8;
+/// Revocations of one connection that run at once, sharing transactions; no more are begun before these have shown whether
+/// the database can be reached.
+const PARALLEL: usize = 64;
 
 /// Before the second attempt; doubled for each further one.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -140,7 +141,7 @@ impl Leases {
     async fn work(self: Arc<Self>, group: String, woken: Arc<Notify>) {
         let mut down = 0;
         loop {
-            let wait = match self.attempt_page(&group, if down > 0 { 1 } else { PARALLEL * 4 }).await {
+            let wait = match self.attempt_page(&group, if down > 0 { 1 } else { PARALLEL }).await {
                 Ok(Page::Empty) => {
                     let mut groups = self.groups();
                     // Whoever added an entry since the read finds either this task's Notify, stored, or no task.

@@ -21,7 +21,7 @@ mod spares;
 mod sweep;
 mod username;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ use super::{Outcome, Sample, SecretsEngine, Setup, Spec, Terms};
 use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::{Gate, Timestamp, telemetry};
 use crate::drivers;
+use crate::storage::Version;
 use crate::wire::{Answer, Error, Kind, Operation, Request};
 
 /// The row of this engine in the table of types.
@@ -50,6 +51,8 @@ struct Database {
     rotation: Arc<Rotation>,
     /// What the last sweep of each connection found.
     swept: Mutex<BTreeMap<String, sweep::Found>>,
+    /// The roles whose users were found in the database, by connection and its version.
+    proven: Mutex<BTreeMap<String, (Version, HashSet<String>)>>,
     setup: Setup,
     close: Trigger,
     closed: Shutdown,
@@ -62,8 +65,8 @@ impl Database {
         let rotation = Arc::new(Rotation::new(&setup, connections.clone()));
         let roles = Roles::new(rotation::names::dynamic_roles(&setup.view));
         let (close, closed) = shutdown::channel();
-        let (spares, swept) = (Arc::default(), Mutex::default());
-        Self { connections, roles, spares, rotation, swept, setup, close, closed }
+        let (spares, swept, proven) = (Arc::default(), Mutex::default(), Mutex::default());
+        Self { connections, roles, spares, rotation, swept, proven, setup, close, closed }
     }
 
     fn source(&self) -> Source<'_> {

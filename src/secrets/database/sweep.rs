@@ -188,6 +188,28 @@ impl Database {
         }
     }
 
+    /// Notes that a role's users are found where its connection leads.
+    async fn prove(&self, connection: &str, role: &str) -> Result<(), Error> {
+        let version = self.connections.get(connection).await?.version;
+        let mut proven = self.proven.lock().await;
+        let (of, roles) = proven.entry(connection.to_owned()).or_default();
+        if *of != version {
+            (*of, *roles) = (version, HashSet::new());
+        }
+        if !roles.contains(role) {
+            roles.insert(role.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a user of the role was ever found over the connection as it is now. Without that its absence says nothing: the
+    /// statements may name users in a way of their own, or the connection may lead elsewhere since.
+    async fn is_proven(&self, connection: &str, role: &str) -> Result<bool, Error> {
+        let version = self.connections.get(connection).await?.version;
+        let proven = self.proven.lock().await;
+        Ok(proven.get(connection).is_some_and(|(of, roles)| *of == version && roles.contains(role)))
+    }
+
     /// Compares users with leases that are read after them: whoever has a lease had it before it had a user.
     async fn compare(
         &self,
@@ -200,15 +222,22 @@ impl Database {
             .iter()
             .map(|(name, users)| (name.as_str(), users.iter().map(|user| user.username.as_str()).collect()))
             .collect();
+        let mut missing = Vec::new();
         for held in self.held(|_, record| users.contains_key(&record.connection)).await? {
             let record = parse_record(&held.record)?;
             let there = exists.get(record.connection.as_str()).is_some_and(|users| users.contains(&*record.username));
             let settled = seconds_between(held.issued, listed) > BEING_MADE;
-            if !there && settled && !held.ended {
-                let found = found.entry(record.connection.clone()).or_default();
-                found.lost.push((held.id, record.username.clone()));
+            if there {
+                self.prove(&record.connection, &record.role).await?;
+            } else if settled && !held.ended {
+                missing.push((held.id, record.clone()));
             }
             named.entry(record.connection).or_default().insert(record.username);
+        }
+        for (id, record) in missing {
+            if self.is_proven(&record.connection, &record.role).await? {
+                found.entry(record.connection).or_default().lost.push((id, record.username));
+            }
         }
         for (name, users) in users {
             let named = named.remove(&name).unwrap_or_default();
