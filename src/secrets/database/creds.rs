@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::connection::{Connection, Connections};
 use super::credential::{self, Wanted};
 use super::role::{Role, Roles};
+use super::rotation::Rotation;
 use super::spares::{Origin, Spare, Spares};
 use super::{answered, username};
 use crate::base::clock::add;
@@ -49,6 +50,7 @@ pub(super) struct Source<'a> {
     pub(super) connections: &'a Connections,
     pub(super) roles: &'a Roles,
     pub(super) spares: &'a Arc<Spares>,
+    pub(super) rotation: &'a Arc<Rotation>,
 }
 
 /// A role and its connection, as one credential is made from them.
@@ -133,6 +135,7 @@ impl Source<'_> {
             statements: recipe.creation.clone(),
             wanted: recipe.wanted.clone(),
             setup: self.setup.clone(),
+            rotation: self.rotation.clone(),
             rollback: recipe.role.rollback_statements.clone(),
             mark: mark(&self.setup.uuid, &recipe.role.db_name),
             login,
@@ -146,6 +149,7 @@ impl Source<'_> {
         let make = HandingOver {
             connection: recipe.connection.clone(),
             setup: self.setup.clone(),
+            rotation: self.rotation.clone(),
             name: recipe.role.db_name.clone(),
             username: username.clone(),
             password,
@@ -195,6 +199,7 @@ struct Making {
     mark: String,
     login: bool,
     setup: Setup,
+    rotation: Arc<Rotation>,
 }
 
 #[async_trait]
@@ -212,7 +217,9 @@ impl Make for Making {
             mark: &self.mark,
             login: self.login,
         };
-        self.connection.driver.create(user, &recorded).await.map_err(|error| answered(&self.name, error))?;
+        if let Err(error) = self.connection.driver.create(user, &recorded).await {
+            return Err(failed(&self.rotation, &self.connection, &self.name, error).await);
+        }
         // A spare is tried when it is handed out: before, nobody may log in as it.
         if let (true, Credential::Password { password, .. }) = (self.login, made.driver_credential()) {
             probe(&self.connection, &self.setup, &self.username, password).await?;
@@ -225,6 +232,7 @@ impl Make for Making {
 struct HandingOver {
     connection: Connection,
     setup: Setup,
+    rotation: Arc<Rotation>,
     name: String,
     username: String,
     password: Secret,
@@ -242,17 +250,27 @@ impl Make for HandingOver {
             login: Some(true),
             statements: &[],
         };
-        self.connection.driver.update(change, &recorded).await.map_err(|error| match error.kind() {
+        match self.connection.driver.update(change, &recorded).await {
+            Ok(()) => {}
             // Somebody dropped the spare behind our back: the caller gets another.
-            drivers::Kind::Absent => {
+            Err(error) if error.kind() == drivers::Kind::Absent => {
                 self.spares.distrust(&self.role);
-                Error::new(Kind::Unavailable, "the spare was dropped outside").caused_by(error)
+                return Err(Error::new(Kind::Unavailable, "the spare was dropped outside").caused_by(error));
             }
-            _ => answered(&self.name, error),
-        })?;
+            Err(error) => return Err(failed(&self.rotation, &self.connection, &self.name, error).await),
+        }
         probe(&self.connection, &self.setup, &self.username, &self.password).await?;
         Ok(answer(&self.username, &self.password))
     }
+}
+
+/// What a user's making ended with. A login that was refused while the connection's own password changed is no fault of
+/// anybody's: the request is answered anew, over the connection as it is then.
+async fn failed(rotation: &Rotation, connection: &Connection, name: &str, error: drivers::Error) -> Error {
+    if error.kind() == drivers::Kind::Refused && rotation.has_moved(name, connection.version).await {
+        return Error::new(Kind::Unavailable, "the connection's password was changed at this moment").caused_by(error);
+    }
+    answered(name, error)
 }
 
 /// Waits until the user can log in wherever its connection's probe looks, if it has one.

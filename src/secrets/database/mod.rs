@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use self::connection::Connections;
+use self::connection::{Connection, Connections};
 use self::creds::{Record, Source};
 use self::role::Roles;
 use self::rotation::Rotation;
@@ -70,8 +70,8 @@ impl Database {
     }
 
     fn source(&self) -> Source<'_> {
-        let Self { setup, connections, roles, spares, .. } = self;
-        Source { setup, connections, roles, spares }
+        let Self { setup, connections, roles, spares, rotation, .. } = self;
+        Source { setup, connections, roles, spares, rotation }
     }
 
     /// What `sys/lessor/` answers about a mount: `lessor/spares/:role`, `lessor/orphans/:connection`.
@@ -86,6 +86,12 @@ impl Database {
             ("spares" | "orphans", _) => Err(Error::unsupported_operation()),
             _ => Err(Error::unsupported_path()),
         }
+    }
+
+    /// Whether a call was refused only because the connection's own password changed under it.
+    async fn was_moved(&self, name: &str, connection: &Connection, done: &Result<(), drivers::Error>) -> bool {
+        let refused = done.as_ref().is_err_and(|error| error.kind() == drivers::Kind::Refused);
+        refused && self.rotation.has_moved(name, connection.version).await
     }
 
     /// Writes a role; its spares are made anew.
@@ -164,7 +170,6 @@ impl SecretsEngine for Database {
         let record = parse_record(record)?;
         let role = self.roles.get(&record.role).await?;
         let statements = role.map(|role| role.renew_statements).unwrap_or_default();
-        let connection = self.connections.get(&record.connection).await?;
         let change = drivers::Change {
             username: &record.username,
             credential: None,
@@ -172,7 +177,12 @@ impl SecretsEngine for Database {
             login: None,
             statements: &statements,
         };
-        let done = connection.driver.update(change, &Gate::opened()).await;
+        let mut connection = self.connections.get(&record.connection).await?;
+        let mut done = connection.driver.update(change, &Gate::opened()).await;
+        if self.was_moved(&record.connection, &connection, &done).await {
+            connection = self.connections.get(&record.connection).await?;
+            done = connection.driver.update(change, &Gate::opened()).await;
+        }
         done.map_err(|error| answered(&record.connection, error))
     }
 
@@ -185,9 +195,14 @@ impl SecretsEngine for Database {
             Some(role) => (role.revocation_statements, role.end_sessions),
             None => (record.revocation_statements, record.end_sessions),
         };
-        let connection = self.connections.get(&record.connection).await?;
         let user = drivers::DropUser { username: &record.username, statements: &statements, end_sessions };
-        connection.driver.delete(user).await.map_err(|error| answered(&record.connection, error))
+        let mut connection = self.connections.get(&record.connection).await?;
+        let mut done = connection.driver.delete(user).await;
+        if self.was_moved(&record.connection, &connection, &done).await {
+            connection = self.connections.get(&record.connection).await?;
+            done = connection.driver.delete(user).await;
+        }
+        done.map_err(|error| answered(&record.connection, error))
     }
 
     async fn run(self: Arc<Self>, shutdown: Shutdown) {

@@ -40,6 +40,7 @@ use crate::base::{Clock, Random, Secret};
 use crate::drivers::{self, Kind};
 use crate::secrets::Setup;
 use crate::secrets::password_policy::PasswordPolicies;
+use crate::storage::Version;
 use crate::wire::{self, Error};
 
 /// Static roles and root rotation of one mount.
@@ -75,6 +76,13 @@ impl Rotation {
             tasks: Mutex::default(),
             untended: Notify::new(),
         }
+    }
+
+    /// After a refused login: waits for a change of the connection's own password that is under way, and tells whether the
+    /// connection has become another since `version`, so that trying again may help.
+    pub(super) async fn has_moved(&self, connection: &str, version: Version) -> bool {
+        drop(self.root_turns.take(connection).await);
+        self.connections.get(connection).await.is_ok_and(|now| now.version != version)
     }
 
     /// A new password by the policy of that name; the empty one is the built-in rule.
