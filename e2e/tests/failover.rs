@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use lessor::base::Secret;
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::postgres_server::PostgresServer;
 use lessor_e2e::proxy::{Mode, Proxy};
-use lessor_e2e::site::{Credential, DATABASE, Site};
+use lessor_e2e::site::{ADMIN, Credential, DATABASE, Site};
 use serde_json::json;
 
 /// Within that long after a switch of the primary credentials are issued again (issue time of a failing try included).
@@ -117,7 +118,7 @@ async fn nobody_gets_a_user_that_a_replica_does_not_have_yet() {
     for role in ["app", "spared"] {
         let refused = site.http.get(&format!("database/creds/{role}")).await;
         assert_eq!(refused.status, 502, "{}", refused.body);
-        assert!(refused.error().contains("the new user cannot log in everywhere within 2 s"), "{}", refused.body);
+        assert!(refused.error().contains("the user cannot log in everywhere within 2 s"), "{}", refused.body);
     }
     eventually("no user stays behind", SOON, || async {
         equals(site.users("v-root-app-%").await.into_keys().collect::<Vec<_>>(), vec![credential.user.clone()])
@@ -132,4 +133,57 @@ async fn nobody_gets_a_user_that_a_replica_does_not_have_yet() {
         .await;
         standby.login(DATABASE, &credential.user, &credential.password).await.expect("the replica has it");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_password_is_handed_out_only_where_every_replica_takes_it() {
+    let site = Site::start(&[]).await;
+    site.server
+        .run("postgres", &format!("CREATE ROLE account LOGIN; GRANT account TO {ADMIN} WITH ADMIN OPTION"))
+        .await;
+    let standby = site.server.standby().await;
+    let mut body = several(&site, &[site.address(), address(&standby)]);
+    body["login_probe"] = json!(true);
+    body["login_probe_timeout"] = json!("2s");
+    site.http.post("database/config/pg", body).await.expect_status(204);
+    let account = json!({ "db_name": "pg", "username": "account", "rotation_period": "24h" });
+    site.http.post("database/static-roles/account", account).await.expect_status(204);
+
+    standby.run("postgres", "SELECT pg_wal_replay_pause()").await;
+    let refused = site.http.post("database/rotate-role/account", json!({})).await;
+    assert_eq!(refused.status, 502, "{}", refused.body);
+    assert!(refused.error().contains(&address(&standby)), "it names the server: {}", refused.error());
+    let undecided = site.http.get("database/static-creds/account").await;
+    assert_eq!(undecided.status, 503, "no password that logs in everywhere: {}", undecided.body["errors"]);
+    standby.run("postgres", "SELECT pg_wal_replay_resume()").await;
+    let (password, _) = eventually("the password is handed out", SOON, || async {
+        let answer = site.http.get("database/static-creds/account").await;
+        if answer.status == 200 {
+            Ok(Secret::new(answer.text("/data/password")))
+        } else {
+            Err(answer.body["errors"].clone())
+        }
+    })
+    .await;
+    for server in [&site.server, &standby] {
+        server.login(DATABASE, "account", &password).await.expect("it logs in everywhere");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_everything_and_never_answers_holds_no_revocation_for_ever() {
+    let site = Site::start(&[]).await;
+    let proxy = Proxy::start(site.address()).await;
+    let body = several(&site, &[proxy.address().to_string(), site.address()]);
+    site.http.post("database/config/pg", body).await.expect_status(204);
+    site.role("app", "pg", json!({})).await;
+    futures_util::future::join_all((0..8).map(|_| site.issue("app"))).await;
+    proxy.set(Mode::Swallow);
+    let later = json!({ "sync": false });
+    site.http.post("sys/leases/revoke-prefix/database/creds/app", later).await.expect_status(202);
+    let (_, took) = eventually("the users are dropped over the other host", Duration::from_secs(90), || async {
+        equals(site.users("v-%").await.len(), 0)
+    })
+    .await;
+    eprintln!("after a server fell silent: 8 users dropped after {took:?}");
 }

@@ -18,10 +18,11 @@ use crate::drivers::{Error, Kind};
 /// Sent once on every connection, so that the server gives up what we no longer wait for.
 const SESSION: &str = "SET statement_timeout = '30s'";
 
-/// How long one transaction may take, its wait for the gate included. Whoever asked for it has given up by then.
-const TRANSACTION: Duration = Duration::from_secs(30);
+/// How long one exchange may take: a transaction with its wait for the gate, or a message. Whoever asked for it has given up
+/// by then, and a server that takes what is sent and never answers must not hold the connection for ever.
+const EXCHANGE: Duration = Duration::from_secs(30);
 
-/// The same where another host may be the writable one by then.
+/// The same for a transaction where another host may be the writable one by then.
 const TRANSACTION_WITH_OTHERS: Duration = Duration::from_secs(5);
 
 /// How long a cancel request may take before it is dropped.
@@ -139,9 +140,24 @@ impl Pool {
     /// # Errors
     /// What connecting or the server says; an open transaction is rolled back.
     pub(super) async fn query(&self, sql: &str, step: Step) -> Result<Vec<SimpleQueryRow>, Error> {
-        let (loan, rows) = self.send(sql, step).await?;
-        loan.give_back();
-        Ok(rows)
+        let work = async {
+            let (loan, rows) = self.send(sql, step).await?;
+            loan.give_back();
+            Ok(rows)
+        };
+        self.within(EXCHANGE, work).await
+    }
+
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match tokio::time::timeout(limit, work).await {
+            Ok(result) => result,
+            Err(elapsed) => {
+                // The connections that lie idle lead to the same silent server, most likely.
+                self.forget_idle();
+                let message = format!("the database did not answer within {} s", limit.as_secs());
+                Err(Error::new(Kind::Timeout, message).caused_by(elapsed))
+            }
+        }
     }
 
     async fn send(&self, sql: &str, step: Step) -> Result<(Loan<'_>, Vec<SimpleQueryRow>), Error> {
@@ -189,16 +205,8 @@ impl Pool {
                 Err(error) => Err(failure::of(error, Step::Execute, &self.connector.place)),
             }
         };
-        let limit = if self.connector.has_several() { TRANSACTION_WITH_OTHERS } else { TRANSACTION };
-        match tokio::time::timeout(limit, work).await {
-            Ok(result) => result,
-            Err(elapsed) => {
-                // The connections that lie idle lead to the same silent server, most likely.
-                self.forget_idle();
-                let message = format!("the database did not answer within {} s", limit.as_secs());
-                Err(Error::new(Kind::Timeout, message).caused_by(elapsed))
-            }
-        }
+        let limit = if self.connector.has_several() { TRANSACTION_WITH_OTHERS } else { EXCHANGE };
+        self.within(limit, work).await
     }
 
     /// As [`Pool::query`] on a connection of its own to another database of the same server.
@@ -209,11 +217,12 @@ impl Pool {
         let permit = self.permit().await?;
         let link = self.connector.open(Some(database)).await?;
         let loan = Loan { pool: self, link: Some(link), pooled: false, _permit: permit };
-        let rows = loan.send(sql).await.map_err(|error| failure::of(error, step, &self.connector.place));
-        if rows.is_ok() {
+        let work = async {
+            let rows = loan.send(sql).await.map_err(|error| failure::of(error, step, &self.connector.place))?;
             drop({ loan }.link.take());
-        }
-        rows
+            Ok(rows)
+        };
+        self.within(EXCHANGE, work).await
     }
 
     /// Closes idle connections now and busy ones when their exchange is over.

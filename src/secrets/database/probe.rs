@@ -1,4 +1,4 @@
-//! The login probe: a new user is handed out only once it can log in on every server that its connection names.
+//! The login probe: a credential is handed out only once its user can log in on every server that its connection names.
 //!
 //! A replica that lags, or a pooler that has not read its users yet, refuses a user that its primary has made already.
 
@@ -72,7 +72,7 @@ impl Probe {
         try_join_all(self.servers.iter().map(|server| async {
             let fields = with(server, &[("username", username), ("password", password.expose())]);
             let failed = |error: &drivers::Error| {
-                let text = format!("the new user cannot log in everywhere within {} s", self.timeout.as_secs());
+                let text = format!("the user cannot log in everywhere within {} s", self.timeout.as_secs());
                 Error::new(Kind::Upstream, format!("{text}: {}", error.message()))
             };
             let settings = Settings { fields, random: random.clone() };
@@ -89,7 +89,14 @@ impl Probe {
                 () = clock.sleep(self.timeout) => false,
             };
             driver.close().await;
-            let silent = || failed(&drivers::Error::new(drivers::Kind::Timeout, "a server did not answer"));
+            let silent = || {
+                // User and password are placeholders in it; any other password is masked.
+                let url = server.string("connection_url").ok().flatten().unwrap_or_default();
+                failed(&drivers::Error::new(
+                    drivers::Kind::Timeout,
+                    format!("no answer from {}", sql::mask_password(&url)),
+                ))
+            };
             if in_time { Ok(()) } else { Err(last.unwrap_or_else(silent)) }
         }))
         .await

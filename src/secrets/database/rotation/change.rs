@@ -132,10 +132,19 @@ impl Rotation {
         Err(Failure::Failed(error))
     }
 
-    /// Tries the pending password. `None` when there is none, or when nothing is to be proved by logins.
+    /// Tries the pending password, also wherever the connection's login probe looks: one that only some servers take is not
+    /// known to hold. `None` when there is none, or when nothing is to be proved by logins.
     pub(super) async fn try_new(&self, held: &Held) -> Result<Option<Login>, Error> {
         let Some((username, password)) = pending(held).filter(|_| held.role.verify_login) else { return Ok(None) };
-        self.try_login(&held.role.db_name, username, password).await.map(Some)
+        let login = self.try_login(&held.role.db_name, username, password).await?;
+        let probe = self.connections.get(&held.role.db_name).await?.probe;
+        let (Login::Works, Some(probe)) = (&login, probe) else { return Ok(Some(login)) };
+        Ok(Some(match probe.log_in(username, password, &self.clock, &self.random).await {
+            Ok(()) => Login::Works,
+            Err(error) => {
+                Login::Unknown(drivers::Error::new(drivers::Kind::Timeout, error.to_string()).caused_by(error))
+            }
+        }))
     }
 
     /// Tries the password that the pending one is to replace. `None` when it is not known.
