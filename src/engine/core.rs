@@ -23,7 +23,7 @@ use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
 pub(super) const OWN: &str = "lessor/";
 
 /// How often a request is answered anew because the role or connection was changed under it.
-const OFFERS: u32 = 4;
+const OFFERS: u32 = 8;
 
 /// What of the configuration the core uses.
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,9 @@
 //! A database that is down for a while, and an engine that is stopped and started: clear errors, nothing lost, nothing left.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::proxy::{Mode, Proxy};
 use lessor_e2e::site::Site;
@@ -74,4 +76,38 @@ async fn a_restart_keeps_tokens_mounts_and_leases() {
     site.login(&given.user, &given.password).await.expect("the credential still works");
     site.http.post("sys/leases/revoke", json!({ "lease_id": given.lease })).await.expect_status(204);
     assert!(site.users(OURS).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotating_the_root_password_fails_no_request() {
+    const ROTATIONS: usize = 10;
+    let site = Site::start(&["max_connections=100"]).await;
+    let mut connection = site.connection(&site.address());
+    // Connections are opened all the time, so that some fall into every moment of a rotation.
+    connection["max_idle_connections"] = json!(1);
+    connection["max_connection_lifetime"] = json!("1s");
+    site.http.post("database/config/pg", connection).await.expect_status(204);
+    site.role("app", "pg", json!({})).await;
+    let done = AtomicBool::new(false);
+    let clients = (0..8).map(|_| async {
+        let mut given = 0;
+        while !done.load(Ordering::Relaxed) {
+            let answer = site.http.get("database/creds/app").await.expect_status(200);
+            let lease = json!({ "lease_id": answer.text("/lease_id") });
+            site.http.post("sys/leases/revoke", lease).await.expect_status(204);
+            given += 1;
+        }
+        given
+    });
+    let rotate = async {
+        for _ in 0..ROTATIONS {
+            site.http.post("database/rotate-root/pg", json!({})).await.expect_status(204);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (given, ()) = tokio::join!(join_all(clients), rotate);
+    eprintln!(
+        "{ROTATIONS} rotations of the root password beside {} credentials: 0 errors",
+        given.iter().sum::<usize>()
+    );
 }

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use self::connection::{Connection, Connections};
+use self::connection::Connections;
 use self::creds::{Record, Source};
 use self::role::Roles;
 use self::rotation::Rotation;
@@ -42,6 +42,15 @@ use crate::wire::{Answer, Error, Kind, Operation, Request};
 
 /// The row of this engine in the table of types.
 pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database::new(setup)) };
+
+/// How often a call follows a connection whose own password is changed time and again.
+const MOVES: u32 = 8;
+
+/// What a lease asks of its connection once its user exists.
+enum Call<'a> {
+    Update(drivers::Change<'a>),
+    Delete(drivers::DropUser<'a>),
+}
 
 /// One mount.
 struct Database {
@@ -88,10 +97,22 @@ impl Database {
         }
     }
 
-    /// Whether a call was refused only because the connection's own password changed under it.
-    async fn was_moved(&self, name: &str, connection: &Connection, done: &Result<(), drivers::Error>) -> bool {
-        let refused = done.as_ref().is_err_and(|error| error.kind() == drivers::Kind::Refused);
-        refused && self.rotation.has_moved(name, connection.version).await
+    /// Makes a call over a connection; again over its successor, where it was refused only because the connection's own
+    /// password changed under it.
+    async fn follow(&self, name: &str, call: Call<'_>) -> Result<(), Error> {
+        let mut moves = 0;
+        loop {
+            let connection = self.connections.get(name).await?;
+            let done = match call {
+                Call::Update(change) => connection.driver.update(change, &Gate::opened()).await,
+                Call::Delete(user) => connection.driver.delete(user).await,
+            };
+            let refused = done.as_ref().is_err_and(|error| error.kind() == drivers::Kind::Refused);
+            moves += 1;
+            if !refused || moves == MOVES || !self.rotation.has_moved(name, connection.version).await {
+                return done.map_err(|error| answered(name, error));
+            }
+        }
     }
 
     /// Writes a role; its spares are made anew.
@@ -177,13 +198,7 @@ impl SecretsEngine for Database {
             login: None,
             statements: &statements,
         };
-        let mut connection = self.connections.get(&record.connection).await?;
-        let mut done = connection.driver.update(change, &Gate::opened()).await;
-        if self.was_moved(&record.connection, &connection, &done).await {
-            connection = self.connections.get(&record.connection).await?;
-            done = connection.driver.update(change, &Gate::opened()).await;
-        }
-        done.map_err(|error| answered(&record.connection, error))
+        self.follow(&record.connection, Call::Update(change)).await
     }
 
     async fn revoke(&self, record: &Value) -> Result<(), Error> {
@@ -196,13 +211,7 @@ impl SecretsEngine for Database {
             None => (record.revocation_statements, record.end_sessions),
         };
         let user = drivers::DropUser { username: &record.username, statements: &statements, end_sessions };
-        let mut connection = self.connections.get(&record.connection).await?;
-        let mut done = connection.driver.delete(user).await;
-        if self.was_moved(&record.connection, &connection, &done).await {
-            connection = self.connections.get(&record.connection).await?;
-            done = connection.driver.delete(user).await;
-        }
-        done.map_err(|error| answered(&record.connection, error))
+        self.follow(&record.connection, Call::Delete(user)).await
     }
 
     async fn run(self: Arc<Self>, shutdown: Shutdown) {
