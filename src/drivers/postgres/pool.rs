@@ -32,7 +32,7 @@ const CANCEL: Duration = Duration::from_secs(5);
 pub(super) struct Connector {
     /// One for each host.
     pub configs: Vec<Config>,
-    /// The host that let us in last; the next connection begins with it.
+    /// The host that let us in last, or the one after a host that fell silent; the next connection begins with it.
     pub next: AtomicUsize,
     pub tls: MakeRustlsConnect,
     /// Hosts, ports and database, for error messages.
@@ -149,11 +149,13 @@ impl Pool {
     }
 
     async fn within<T>(&self, limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let host = self.connector.next.load(Ordering::Relaxed);
         match tokio::time::timeout(limit, work).await {
             Ok(result) => result,
             Err(elapsed) => {
                 // The connections that lie idle lead to the same silent server, most likely.
                 self.forget_idle();
+                self.connector.pass_over(host);
                 let message = format!("the database did not answer within {} s", limit.as_secs());
                 Err(Error::new(Kind::Timeout, message).caused_by(elapsed))
             }
@@ -307,6 +309,13 @@ impl Connector {
                 Err(Error::new(Kind::Connect, message).caused_by(elapsed))
             }
         }
+    }
+
+    /// Has the next connection begin with the host after a silent one, unless that has happened since.
+    fn pass_over(&self, host: usize) {
+        let after = (host + 1) % self.configs.len().max(1);
+        // A failed exchange means that somebody else has moved on already.
+        let _ = self.next.compare_exchange(host, after, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn has_several(&self) -> bool {
