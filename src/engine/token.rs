@@ -223,7 +223,12 @@ impl Tokens {
                 Err(Error::bad_request("cannot create a token with a duplicate ID"))
             }
             Err(error) => Err(error.into()),
-            Ok(()) => Ok(Made { id, token, warnings }),
+            Ok(()) => {
+                if let Some(expires) = token.expires {
+                    self.due.added(expires);
+                }
+                Ok(Made { id, token, warnings })
+            }
         }
     }
 
@@ -246,11 +251,13 @@ impl Tokens {
             token.role_ttl = granted.ttl;
         }
         let due = Due::Token { hash: found.hash.clone() };
+        let expires = ttl::expiry(now, granted.ttl);
         let mut txn = self.expecting(found);
         self.view.stage_put(&mut txn, &format!("id/{}", found.hash), &token)?;
         self.due.stage_remove(&mut txn, old, &due);
-        self.due.stage_add(&mut txn, ttl::expiry(now, granted.ttl), &due)?;
+        self.due.stage_add(&mut txn, expires, &due)?;
         self.view.store().commit(txn).await?;
+        self.due.added(expires);
         Ok((token, granted))
     }
 
@@ -307,7 +314,10 @@ impl Tokens {
             match self.view.store().commit(txn).await {
                 Err(StorageError::Conflict(_)) => continue,
                 Err(error) => return Err(error),
-                Ok(()) => return self.read(hash.to_owned()).await,
+                Ok(()) => {
+                    self.due.added(now);
+                    return self.read(hash.to_owned()).await;
+                }
             }
         }
     }

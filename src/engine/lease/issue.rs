@@ -139,7 +139,7 @@ impl Leases {
             room.keep();
             let delivery = self.delivery(&lease.id);
             opener.open();
-            self.wake.notify_one();
+            self.due.added(expires);
             Ok::<_, StorageError>(delivery)
         };
         let (recorded, made) = tokio::join!(recording, offer.make.make(expires, recorded));
@@ -179,7 +179,7 @@ impl Leases {
             self.stage_new(&mut txn, &lease)?;
             match self.view.store().commit(txn).await {
                 Ok(()) => {
-                    self.wake.notify_one();
+                    self.due.added(lease.expires);
                     return Ok(lease);
                 }
                 Err(StorageError::Conflict(key)) if expect.iter().any(|(expected, _)| *expected == key) => {
@@ -280,7 +280,7 @@ impl Leases {
                 _ => Err(Error::bad_request("lease not found")),
             },
             result => {
-                self.wake.notify_one();
+                self.due.added(expires);
                 Ok(result?)
             }
         }

@@ -123,8 +123,6 @@ pub struct Leases {
     pub counts: Counts,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    /// Wakes the expiry worker when something earlier than its next look came in.
-    wake: Notify,
     /// Running queue workers, by group.
     groups: Mutex<HashMap<String, Arc<Notify>>>,
     undelivered: mpsc::UnboundedSender<String>,
@@ -180,7 +178,6 @@ impl Leases {
             counts: Counts::default(),
             clock: parts.clock,
             random: parts.random,
-            wake: Notify::new(),
             groups: Mutex::default(),
             undelivered,
         };

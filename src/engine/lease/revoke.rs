@@ -222,7 +222,8 @@ impl Leases {
             self.tombstones.stage_put(&mut txn, uid, &forgotten)?;
             self.due.stage_add(&mut txn, forgotten, &Due::Tombstone { uid: uid.clone() })?;
             match self.view.store().commit(txn).await {
-                Ok(()) | Err(StorageError::Conflict(_)) => {}
+                Ok(()) => self.due.added(forgotten),
+                Err(StorageError::Conflict(_)) => {}
                 Err(error) => return Err(error),
             }
             let leases = self.in_folder(&workload_folder(uid)).await?;

@@ -26,7 +26,6 @@ impl Leases {
     /// What the store says; what was mended stays so.
     pub async fn tidy(self: &Arc<Self>) -> Result<Tidied, StorageError> {
         let tidied = Tidied { owners: self.tidy_owners().await?, forgotten: self.tidy_due().await? };
-        self.wake.notify_one();
         self.wake_queues().await?;
         Ok(tidied)
     }
@@ -68,6 +67,7 @@ impl Leases {
                     Err(StorageError::Conflict(_)) => {}
                     result => {
                         result?;
+                        self.due.added(lease.expires);
                         mended += 1;
                     }
                 }

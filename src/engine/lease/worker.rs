@@ -65,7 +65,7 @@ impl Leases {
             tokio::select! {
                 () = shutdown.requested() => return,
                 () = next => {}
-                () = self.wake.notified() => {}
+                () = self.due.earlier() => {}
                 Some(id) = undelivered.recv() => self.take_back(&id).await,
             }
         }
@@ -82,9 +82,8 @@ impl Leases {
     /// Handles everything that is due; returns when the next entry will be.
     async fn expire(self: &Arc<Self>) -> Result<Option<Timestamp>, StorageError> {
         loop {
-            // Every lease that is issued or prolonged wakes this worker, and most looks find nothing: the first entry tells
-            // that, and a whole page would be read for nothing.
-            let next = self.due.page(1).await?.first().map(|(_, at, _)| *at);
+            // Most looks find nothing: the first entry tells that, and a whole page would be read for nothing.
+            let next = self.due.next().await?;
             if next.is_none_or(|next| next > self.clock.now()) {
                 return Ok(next);
             }
