@@ -76,6 +76,19 @@ fn named(problem: impl std::fmt::Display) -> Error {
     Error::bad_request(format!("credential_config: {problem}"))
 }
 
+/// `credential_config` as it was sent: an object, or the `name=value` texts of command lines.
+///
+/// # Errors
+/// 400 when it is neither.
+pub(super) fn config(fields: &Fields) -> Result<Option<Map<String, Value>>, Error> {
+    if let Some(Value::Object(config)) = fields.value("credential_config") {
+        return Ok(Some(config.clone()));
+    }
+    let pairs =
+        fields.string_map("credential_config").map_err(|_| named("expected an object, or texts like name=value"))?;
+    Ok(pairs.map(|pairs| pairs.into_iter().map(|(name, value)| (name, value.into())).collect()))
+}
+
 /// `credential_config` as it may be read back.
 pub(super) fn shown(config: &Map<String, Value>) -> Map<String, Value> {
     let shown = config.iter().filter(|(name, _)| !SECRET.contains(&name.as_str()));
@@ -184,6 +197,19 @@ mod tests {
         }
         assert!(read("password", json!({})).unwrap().has_password());
         assert!(!read("rsa_private_key", json!({"key_bits": "4096", "format": "pkcs8"})).unwrap().has_password());
+    }
+
+    #[test]
+    fn configurations_come_as_objects_and_as_texts() {
+        let sent = |value: Value| {
+            let fields = Fields::from(json!({ "credential_config": value }).as_object().unwrap().clone());
+            config(&fields).map(|config| Value::from(config.unwrap()))
+        };
+        let expected = json!({ "password_policy": "p" });
+        for value in [expected.clone(), json!("password_policy=p"), json!(["password_policy=p"])] {
+            assert_eq!(sent(value).unwrap(), expected);
+        }
+        assert!(sent(json!("password_policy")).unwrap_err().to_string().contains("credential_config"));
     }
 
     #[test]

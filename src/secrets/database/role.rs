@@ -158,10 +158,8 @@ impl Role {
         if self.credential_type.is_empty() {
             self.credential_type = "password".into();
         }
-        match fields.value("credential_config") {
-            Some(Value::Object(config)) => credential::replace(&mut self.credential_config, config.clone()),
-            Some(_) => return Err(Error::bad_request("credential_config must be an object")),
-            None => {}
+        if let Some(config) = credential::config(fields)? {
+            credential::replace(&mut self.credential_config, config);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::role::{Account, StaticRole};
 use super::schedule::{self, Schedule};
 use super::timing::Timing;
 use crate::base::Secret;
-use crate::secrets::database::credential::Wanted;
+use crate::secrets::database::credential::{self, Wanted};
 use crate::secrets::database::list;
 use crate::wire::{Error, Fields};
 
@@ -98,10 +98,8 @@ fn merge_rest(role: &mut StaticRole, fields: &Fields) -> Result<(), Error> {
     if let Some(kind) = fields.string("credential_type")?.filter(|kind| !kind.is_empty()) {
         role.credential_type = kind;
     }
-    match fields.value("credential_config") {
-        Some(Value::Object(config)) => role.credential_config = config.clone(),
-        Some(_) => return Err(Error::bad_request("credential_config must be an object")),
-        None => {}
+    if let Some(config) = credential::config(fields)? {
+        role.credential_config = config;
     }
     if let Some(verify) = fields.bool("verify_login")? {
         role.verify_login = verify;
