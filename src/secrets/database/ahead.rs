@@ -8,7 +8,11 @@ use crate::drivers::{Driver, Error};
 use crate::secrets::password_policy;
 
 /// How many are kept.
-const KEPT: usize = 8;
+const KEPT: usize = 32;
+
+/// How many are left when more are made: then all of them are made in one go, so that hashing disturbs few of the requests
+/// instead of each a little.
+const LOW: usize = KEPT / 2;
 
 /// A password and what the database keeps of it ([`Driver::prepare`]).
 pub(super) struct Prepared {
@@ -34,8 +38,13 @@ impl Ahead {
     /// # Errors
     /// Only when the engine is stopping.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Prepared, Error> {
-        let ready = self.ready().pop();
-        self.refill();
+        let (ready, left) = {
+            let mut kept = self.ready();
+            (kept.pop(), kept.len())
+        };
+        if left < LOW {
+            self.refill();
+        }
         match ready {
             Some(ready) => Ok(ready),
             None => self.make().await,

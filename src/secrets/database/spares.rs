@@ -22,6 +22,9 @@ const LIFETIME: u64 = 86_400;
 /// How many are made at once for one role: the requests that are not served by spares go on beside them.
 const PARALLEL: usize = 2;
 
+/// New ones are made in the first pause of that length: made beside the requests that take them, they would slow those down.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Before a role whose spares could not be made is tried again; doubled up to 64 times that.
 const BACKOFF: Duration = Duration::from_secs(1);
 
@@ -165,12 +168,30 @@ impl Spares {
         clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> (String, u32) {
-        let Err(error) = self.complete(source, &role).await else { return (role, 0) };
+        let done = async {
+            self.rest(source, &role, clock).await?;
+            self.complete(source, &role).await
+        };
+        let Err(error) = done.await else { return (role, 0) };
         let failures = failures + 1;
         tracing::warn!(role, failures, error = telemetry::chain(&error), "spares cannot be made");
         let pause = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6)).mul_f64(random.jitter(0.2));
         clock.sleep(pause).await;
         (role, failures)
+    }
+
+    /// Waits until nobody takes users of a role, or few are left.
+    async fn rest(&self, source: &Source<'_>, role: &str, clock: &Arc<dyn Clock>) -> Result<(), Error> {
+        let few = source.wanted(role).await?.map_or(0, |(count, _)| count as usize / 4);
+        let mut left = self.count(role);
+        while left > few {
+            clock.sleep(PAUSE).await;
+            let before = std::mem::replace(&mut left, self.count(role));
+            if left == before {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Drops what is useless and makes what is missing.
