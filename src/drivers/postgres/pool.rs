@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -189,26 +190,38 @@ impl Pool {
             if gates.is_empty() {
                 return self.query(&format!("BEGIN;\n{body}COMMIT"), Step::Execute).await.map(drop);
             }
-            let begin = Zeroizing::new(format!("BEGIN;\n{body}"));
-            let (loan, _) = self.send(&begin, Step::Execute).await?;
-            for gate in gates {
-                if !gate.passed().await {
-                    if loan.send("ROLLBACK").await.is_ok() {
-                        loan.give_back();
-                    }
-                    return Err(not_recorded());
-                }
-            }
-            match loan.send("COMMIT").await {
-                Ok(_) => {
-                    loan.give_back();
-                    Ok(())
-                }
-                Err(error) => Err(failure::of(error, Step::Execute, &self.connector.place)),
-            }
+            self.gated(&Zeroizing::new(format!("BEGIN;\n{body}")), gates).await
         };
         let limit = if self.connector.has_several() { TRANSACTION_WITH_OTHERS } else { EXCHANGE };
         self.within(limit, work).await
+    }
+
+    /// The end of the transaction is sent as soon as the gates say which, not when the server is done with the rest: after an
+    /// error it takes COMMIT for ROLLBACK.
+    async fn gated(&self, begin: &str, gates: &[&Gate]) -> Result<(), Error> {
+        loop {
+            let loan = self.lend().await?;
+            let end = async {
+                let open = all_pass(gates).await;
+                (open, loan.send(if open { "COMMIT" } else { "ROLLBACK" }).await)
+            };
+            // The first is polled first, so its message goes first.
+            let (begun, (open, ended)) = join(loan.send(begin), end).await;
+            match (begun, ended) {
+                (Err(error), _) if loan.pooled && failure::is_lost(&error) => self.forget_idle(),
+                (Err(error), ended) => {
+                    if ended.is_ok() {
+                        loan.give_back();
+                    }
+                    return Err(failure::of(error, Step::Execute, &self.connector.place));
+                }
+                (Ok(_), Err(error)) => return Err(failure::of(error, Step::Execute, &self.connector.place)),
+                (Ok(_), Ok(_)) => {
+                    loan.give_back();
+                    return if open { Ok(()) } else { Err(not_recorded()) };
+                }
+            }
+        }
     }
 
     /// As [`Pool::query`] on a connection of its own to another database of the same server.
@@ -258,6 +271,15 @@ impl Pool {
     fn forget_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
+}
+
+async fn all_pass(gates: &[&Gate]) -> bool {
+    for gate in gates {
+        if !gate.passed().await {
+            return false;
+        }
+    }
+    true
 }
 
 /// What a user's making ends with when its gate stays shut.
