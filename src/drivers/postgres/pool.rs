@@ -1,10 +1,11 @@
 //! Connections to one PostgreSQL: a bounded pool that hands out live ones and never takes back one in an unknown state.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::{Either, select};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -197,30 +198,39 @@ impl Pool {
     }
 
     /// The end of the transaction is sent as soon as the gates say which, not when the server is done with the rest: after an
-    /// error it takes COMMIT for ROLLBACK.
+    /// error it takes COMMIT for ROLLBACK. Only what was lost before that is run again on another connection.
     async fn gated(&self, begin: &str, gates: &[&Gate]) -> Result<(), Error> {
         loop {
             let loan = self.lend().await?;
+            let ending = AtomicBool::new(false);
             let end = async {
                 let open = all_pass(gates).await;
+                ending.store(true, Ordering::Relaxed);
                 (open, loan.send(if open { "COMMIT" } else { "ROLLBACK" }).await)
             };
             // The first is polled first, so its message goes first.
-            let (begun, (open, ended)) = join(loan.send(begin), end).await;
-            match (begun, ended) {
-                (Err(error), _) if loan.pooled && failure::is_lost(&error) => self.forget_idle(),
-                (Err(error), ended) => {
-                    if ended.is_ok() {
-                        loan.give_back();
-                    }
-                    return Err(failure::of(error, Step::Execute, &self.connector.place));
+            let (begun, (open, ended)) = match select(pin!(loan.send(begin)), pin!(end)).await {
+                Either::Left((Err(error), _))
+                    if loan.pooled && failure::is_lost(&error) && !ending.load(Ordering::Relaxed) =>
+                {
+                    self.forget_idle();
+                    continue;
                 }
-                (Ok(_), Err(error)) => return Err(failure::of(error, Step::Execute, &self.connector.place)),
+                Either::Left((begun, end)) => (begun, end.await),
+                Either::Right((ended, begun)) => (begun.await, ended),
+            };
+            let failed = |error| Err(failure::of(error, Step::Execute, &self.connector.place));
+            return match (begun, ended) {
+                (Err(error), Ok(_)) => {
+                    loan.give_back();
+                    failed(error)
+                }
+                (Err(error), Err(_)) | (Ok(_), Err(error)) => failed(error),
                 (Ok(_), Ok(_)) => {
                     loan.give_back();
-                    return if open { Ok(()) } else { Err(not_recorded()) };
+                    if open { Ok(()) } else { Err(not_recorded()) }
                 }
-            }
+            };
         }
     }
 
