@@ -61,6 +61,9 @@ const NO_PRIVILEGE: &str = "42501";
 /// The most transactions at a time, whatever the pool allows: with more they only wait for each other's flushes and locks.
 const LANES: usize = 16;
 
+/// Roles that are read at once when all are listed.
+const PAGE: usize = 5000;
+
 /// One server (or several hosts of one).
 struct Postgres {
     pool: Arc<Pool>,
@@ -246,18 +249,26 @@ impl Driver for Postgres {
     }
 
     async fn users(&self, mark: &str) -> Result<Vec<FoundUser>, Error> {
-        let sql = format!(
-            "SELECT r.rolname, coalesce(d.description = {}, false) FROM pg_catalog.pg_roles r \
-               LEFT JOIN pg_catalog.pg_shdescription d \
-                 ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::regclass",
-            literal(mark)
-        );
-        let rows = self.pool.query(&sql, Step::Execute).await?;
-        let found = rows.iter().filter_map(|row| {
-            let username = row.try_get(0).ok().flatten()?.to_owned();
-            Some(FoundUser { username, marked: row.try_get(1).ok().flatten() == Some("t") })
-        });
-        Ok(found.collect())
+        let (mark, mut found) = (literal(mark), Vec::new());
+        loop {
+            let after = found.last().map_or("", |user: &FoundUser| &user.username);
+            // No role has an empty name, so the first page begins with the first.
+            let sql = format!(
+                "SELECT r.rolname, coalesce(d.description = {mark}, false) FROM pg_catalog.pg_roles r \
+                   LEFT JOIN pg_catalog.pg_shdescription d \
+                     ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::regclass \
+                 WHERE r.rolname > {} ORDER BY r.rolname LIMIT {PAGE}",
+                literal(after)
+            );
+            let rows = self.pool.query(&sql, Step::Execute).await?;
+            found.extend(rows.iter().filter_map(|row| {
+                let username = row.try_get(0).ok().flatten()?.to_owned();
+                Some(FoundUser { username, marked: row.try_get(1).ok().flatten() == Some("t") })
+            }));
+            if rows.len() < PAGE {
+                return Ok(found);
+            }
+        }
     }
 
     async fn prepare(&self, password: &Secret) -> Result<Option<Secret>, Error> {

@@ -122,15 +122,25 @@ impl Database {
     /// The leases of this mount for which `wanted` holds.
     pub(super) async fn held(&self, wanted: impl Fn(&Held, &Record) -> bool) -> Result<Vec<Held>, Error> {
         let mut found = Vec::new();
+        let keep = |held: Held, record: Record| {
+            if wanted(&held, &record) {
+                found.push(held);
+            }
+        };
+        self.each_held(keep).await?;
+        Ok(found)
+    }
+
+    /// Shows every lease of this mount, a page at a time: there may be a million.
+    pub(super) async fn each_held(&self, mut look: impl FnMut(Held, Record)) -> Result<(), Error> {
         let mut after: Option<String> = None;
         loop {
             let page = self.setup.leases.page(after.as_deref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(found) };
+            let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id.clone());
             for held in page {
-                if wanted(&held, &parse_record(&held.record)?) {
-                    found.push(held);
-                }
+                let record = parse_record(&held.record)?;
+                look(held, record);
             }
         }
     }

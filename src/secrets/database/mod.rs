@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -133,8 +134,7 @@ impl Database {
 
 /// A lease's record.
 fn parse_record(record: &Value) -> Result<Record, Error> {
-    serde_json::from_value(record.clone())
-        .map_err(|error| Error::internal("the lease's record cannot be read").caused_by(error))
+    Record::deserialize(record).map_err(|error| Error::internal("the lease's record cannot be read").caused_by(error))
 }
 
 #[async_trait]

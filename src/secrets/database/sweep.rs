@@ -8,12 +8,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::creds::mark;
-use super::{Database, answered, parse_record};
+use super::creds::{Record, mark};
+use super::{Database, answered};
 use crate::base::clock::seconds_between;
 use crate::base::{Timestamp, telemetry};
 use crate::drivers::{DropUser, FoundUser, UsernameShape};
-use crate::secrets::{Ending, Sample};
+use crate::secrets::{Ending, Held, Sample};
 use crate::wire::{Answer, Error, Fields};
 
 /// Between two sweeps; after one that took long, fifty times its length.
@@ -216,42 +216,68 @@ impl Database {
         users: BTreeMap<String, Vec<FoundUser>>,
         listed: Timestamp,
     ) -> Result<BTreeMap<String, Found>, Error> {
-        let mut named: BTreeMap<String, HashSet<String>> = BTreeMap::new();
-        let mut found: BTreeMap<String, Found> = users.keys().map(|name| (name.clone(), Found::default())).collect();
-        let exists: BTreeMap<&str, HashSet<&str>> = users
-            .iter()
-            .map(|(name, users)| (name.as_str(), users.iter().map(|user| user.username.as_str()).collect()))
-            .collect();
-        let mut missing = Vec::new();
-        for held in self.held(|_, record| users.contains_key(&record.connection)).await? {
-            let record = parse_record(&held.record)?;
-            let there = exists.get(record.connection.as_str()).is_some_and(|users| users.contains(&*record.username));
+        let mut lists: BTreeMap<_, _> = users.into_iter().map(|(name, users)| (name, Listed::new(users))).collect();
+        let (mut missing, mut proven) = (Vec::new(), HashSet::new());
+        let look = |held: Held, record: Record| {
+            let Some(list) = lists.get_mut(&record.connection) else { return };
             let settled = seconds_between(held.issued, listed) > BEING_MADE;
-            if there {
-                self.prove(&record.connection, &record.role).await?;
+            if list.name(&record.username) {
+                let origin = (record.connection, record.role);
+                if !proven.contains(&origin) {
+                    proven.insert(origin);
+                }
             } else if settled && !held.ended {
-                missing.push((held.id, record.clone()));
+                missing.push((held.id, record));
             }
-            named.entry(record.connection).or_default().insert(record.username);
+        };
+        self.each_held(look).await?;
+        for (connection, role) in proven {
+            self.prove(&connection, &role).await?;
+        }
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        for (name, list) in lists {
+            let shape = self.connections.get(&name).await?.spec.username;
+            found.insert(name, list.found(&shape));
         }
         for (id, record) in missing {
             if self.is_proven(&record.connection, &record.role).await? {
                 found.entry(record.connection).or_default().lost.push((id, record.username));
             }
         }
-        for (name, users) in users {
-            let named = named.remove(&name).unwrap_or_default();
-            let shape = self.connections.get(&name).await?.spec.username;
-            let found = found.entry(name).or_default();
-            for user in users.into_iter().filter(|user| !named.contains(&user.username)) {
-                if user.marked {
-                    found.orphans.push(user.username);
-                } else if looks_like_ours(&shape, &user.username) {
-                    found.unmarked.push(user.username);
-                }
+        Ok(found)
+    }
+}
+
+/// The users of one connection, and which of them a lease names.
+struct Listed {
+    /// By name.
+    users: Vec<FoundUser>,
+    named: Vec<bool>,
+}
+
+impl Listed {
+    fn new(mut users: Vec<FoundUser>) -> Self {
+        users.sort_unstable_by(|a, b| a.username.cmp(&b.username));
+        Self { named: vec![false; users.len()], users }
+    }
+
+    /// Notes that a lease names that user; whether there is such a user.
+    fn name(&mut self, username: &str) -> bool {
+        let at = self.users.binary_search_by(|user| user.username.as_str().cmp(username));
+        at.map(|at| self.named[at] = true).is_ok()
+    }
+
+    /// What no lease names.
+    fn found(self, shape: &UsernameShape) -> Found {
+        let mut found = Found::default();
+        for (user, _) in self.users.into_iter().zip(self.named).filter(|(_, named)| !named) {
+            if user.marked {
+                found.orphans.push(user.username);
+            } else if looks_like_ours(shape, &user.username) {
+                found.unmarked.push(user.username);
             }
         }
-        Ok(found)
+        found
     }
 }
 
@@ -285,6 +311,17 @@ mod tests {
         let mut found = Found { orphans: names(&["a", "b"]), unmarked: names(&["c"]), lost: Vec::new() };
         found.still_there(&[FoundUser { username: "b".into(), marked: true }]);
         assert_eq!(found, Found { orphans: names(&["b"]), ..Found::default() });
+    }
+
+    #[test]
+    fn what_no_lease_names_is_an_orphan_only_with_our_mark() {
+        let shape = crate::drivers::find("postgresql-database-plugin").unwrap().username;
+        let user = |name: &str, marked| FoundUser { username: name.to_owned(), marked };
+        let ours = "v-aB3dEfGhIjKlMnOpQrSt-1700000000";
+        let mut list = Listed::new(vec![user("z", true), user("b", false), user(ours, false), user("a", true)]);
+        assert!(list.name("z") && !list.name("c"));
+        let expected = Found { orphans: vec!["a".into()], unmarked: vec![ours.into()], lost: Vec::new() };
+        assert_eq!(list.found(&shape), expected);
     }
 
     #[test]
