@@ -1,5 +1,6 @@
 //! Tidying: index entries without a lease go, leases without an index entry get one. Nothing makes either on purpose.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,6 +10,9 @@ use crate::storage::{Error as StorageError, Txn};
 
 /// Entries per page.
 const PAGE: usize = 500;
+
+/// The leases of queues that were read, by group.
+type Queued = HashMap<String, HashSet<String>>;
 
 /// What was put in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,14 +53,14 @@ impl Leases {
     }
 
     async fn tidy_due(&self) -> Result<usize, StorageError> {
-        let mut mended = 0;
+        let (mut mended, mut queued) = (0, Queued::new());
         let mut after: Option<String> = None;
         loop {
             let page: Vec<(String, Lease)> = self.view.page("id/", after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else { return Ok(mended) };
             after = Some(last.clone());
             for (key, lease) in page {
-                if self.is_indexed(&lease).await? {
+                if self.is_indexed(&lease, &mut queued).await? {
                     continue;
                 }
                 // Only if it is still as it was read: a lease that moves between its indexes right now needs no help.
@@ -75,20 +79,31 @@ impl Leases {
         }
     }
 
-    /// Whether something will end the lease: its due entry, or an entry in its queue.
-    async fn is_indexed(&self, lease: &Lease) -> Result<bool, StorageError> {
+    /// Whether something will end the lease: its due entry, or an entry in its queue. A queue is read once, and again for a
+    /// lease that it did not hold: most likely the lease has come in since.
+    async fn is_indexed(&self, lease: &Lease, queued: &mut Queued) -> Result<bool, StorageError> {
         if self.due.has(lease.expires, &lease.due()).await? {
             return Ok(true);
         }
-        let folder = format!("queue/{}/", lease.group);
+        if queued.get(&lease.group).is_some_and(|ids| ids.contains(&lease.id)) {
+            return Ok(true);
+        }
+        let ids = self.queued(&lease.group).await?;
+        let found = ids.contains(&lease.id);
+        queued.insert(lease.group.clone(), ids);
+        Ok(found)
+    }
+
+    /// The leases that wait in a queue.
+    async fn queued(&self, group: &str) -> Result<HashSet<String>, StorageError> {
+        let folder = format!("queue/{group}/");
+        let mut ids = HashSet::new();
         let mut after: Option<String> = None;
         loop {
             let page: Vec<(String, Attempt)> = self.view.page(&folder, after.as_deref(), PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(false) };
+            let Some((last, _)) = page.last() else { return Ok(ids) };
             after = Some(last.clone());
-            if page.iter().any(|(key, _)| key.splitn(4, '/').nth(3) == Some(&lease.id)) {
-                return Ok(true);
-            }
+            ids.extend(page.iter().filter_map(|(key, _)| key.splitn(4, '/').nth(3)).map(str::to_owned));
         }
     }
 }
