@@ -107,6 +107,22 @@ async fn an_adopted_account_keeps_its_password_until_it_is_rotated() {
 }
 
 #[tokio::test]
+async fn a_connection_with_static_roles_goes_only_by_force() {
+    let setup = Setup::start().await;
+    setup.static_role("app", json!({ "username": "app", "rotation_period": "24h" })).await;
+    for how in ["", "?cascade=true"] {
+        let refused = setup.http.delete(&format!("database/config/pg{how}")).await.expect_status(400);
+        assert!(
+            refused.error().contains("static roles app") && refused.error().contains("force=true"),
+            "{}",
+            refused.error()
+        );
+    }
+    setup.http.delete("database/config/pg?force=true").await.expect_status(204);
+    setup.http.get("database/config/pg").await.expect_status(404);
+}
+
+#[tokio::test]
 async fn of_two_accounts_the_former_still_logs_in() {
     let setup = Setup::start().await;
     let fields = json!({ "usernames": ["a", "b"], "rotation_period": "24h", "grace_period": "1h" });

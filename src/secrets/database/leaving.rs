@@ -36,6 +36,9 @@ impl Database {
     /// `DELETE config/:name`.
     pub(super) async fn delete_connection(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
         let how = Leases::read(fields)?;
+        if how != Leases::Force {
+            self.has_no_static_roles(name).await?;
+        }
         if how == Leases::Keep {
             let held = self.held(|_, record| record.connection == name).await?;
             if is_live(&held) {
@@ -65,6 +68,18 @@ impl Database {
                 Ok(answer)
             }
         }
+    }
+
+    async fn has_no_static_roles(&self, connection: &str) -> Result<(), Error> {
+        let roles = self.rotation.roles_of(connection).await?;
+        if roles.is_empty() {
+            return Ok(());
+        }
+        Err(Error::bad_request(format!(
+            "connection {connection:?} is used by the static roles {}: delete them first, or delete it with force=true (their \
+             passwords then stay as they are)",
+            roles.join(", ")
+        )))
     }
 
     /// `DELETE roles/:name`. Leases remember how to drop their user, so they may outlive their role while that happens.

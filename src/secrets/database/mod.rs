@@ -108,12 +108,17 @@ impl Database {
                 Call::Update(change) => connection.driver.update(change, &Gate::opened()).await,
                 Call::Delete(user) => connection.driver.delete(user).await,
             };
-            let refused = done.as_ref().is_err_and(|error| error.kind() == drivers::Kind::Refused);
             moves += 1;
-            if !refused || moves == MOVES || !self.rotation.has_moved(name, connection.version).await {
-                return done.map_err(|error| answered(name, error));
+            match done {
+                Err(error) if moves < MOVES && self.was_moved(name, connection.version, &error).await => {}
+                done => return done.map_err(|error| answered(name, error)),
             }
         }
+    }
+
+    /// Whether a call was refused only because the connection's own password changed under it.
+    async fn was_moved(&self, name: &str, version: Version, error: &drivers::Error) -> bool {
+        error.kind() == drivers::Kind::Refused && self.rotation.has_moved(name, version).await
     }
 
     /// Writes a role; its spares are made anew.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::creds::{Record, mark};
-use super::{Database, answered};
+use super::{Call, Database, MOVES, answered};
 use crate::base::clock::seconds_between;
 use crate::base::{Timestamp, telemetry};
 use crate::drivers::{DropUser, FoundUser, UsernameShape};
@@ -54,15 +54,10 @@ impl Found {
 impl Database {
     /// `lessor/orphans/:connection`: a dry run, or with `remove=true` the removal of what it finds.
     pub(super) async fn orphans(&self, name: &str, remove: bool) -> Result<Answer, Error> {
-        let connection = self.connections.get(name).await?;
         let began = self.setup.clock.now();
-        let list = || async {
-            let users = connection.driver.users(&mark(&self.setup.uuid, name)).await;
-            users.map_err(|error| answered(name, error))
-        };
-        let found = self.compare(BTreeMap::from([(name.to_owned(), list().await?)]), began).await?;
+        let found = self.compare(BTreeMap::from([(name.to_owned(), self.users(name).await?)]), began).await?;
         let mut found = found.into_iter().next().map(|(_, found)| found).unwrap_or_default();
-        found.still_there(&list().await?);
+        found.still_there(&self.users(name).await?);
         let mut removed = Vec::new();
         if remove {
             removed = self.remove_orphans(name, &found.orphans).await?;
@@ -78,13 +73,26 @@ impl Database {
         })))
     }
 
+    /// All users of a connection's database.
+    async fn users(&self, name: &str) -> Result<Vec<FoundUser>, Error> {
+        let mark = mark(&self.setup.uuid, name);
+        let mut moves = 0;
+        loop {
+            let connection = self.connections.get(name).await?;
+            moves += 1;
+            match connection.driver.users(&mark).await {
+                Err(error) if moves < MOVES && self.was_moved(name, connection.version, &error).await => {}
+                users => return users.map_err(|error| answered(name, error)),
+            }
+        }
+    }
+
     /// Drops users that carry our mark and that no lease names; returns those that are gone.
     async fn remove_orphans(&self, name: &str, orphans: &[String]) -> Result<Vec<String>, Error> {
-        let connection = self.connections.get(name).await?;
         let mut removed = Vec::new();
         for username in orphans {
             let user = DropUser { username, statements: &[], end_sessions: true };
-            match connection.driver.delete(user).await {
+            match self.follow(name, Call::Delete(user)).await {
                 Ok(()) => removed.push(username.clone()),
                 Err(error) => tracing::warn!(connection = name, %error, "an orphan cannot be dropped"),
             }
@@ -175,9 +183,8 @@ impl Database {
         if !connection.spec.capabilities.marks_users {
             return None;
         }
-        let mark = mark(&self.setup.uuid, name);
         tokio::select! {
-            users = connection.driver.users(&mark) => match users {
+            users = self.users(name) => match users {
                 Ok(users) => Some(users),
                 Err(error) => {
                     tracing::debug!(connection = name, %error, "the sweep cannot list users");

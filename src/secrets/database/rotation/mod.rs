@@ -85,6 +85,14 @@ impl Rotation {
         self.connections.get(connection).await.is_ok_and(|now| now.version != version)
     }
 
+    /// The static roles of a connection.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn roles_of(&self, connection: &str) -> Result<Vec<String>, Error> {
+        Ok(self.roles.of_connection(connection).await?)
+    }
+
     /// A new password by the policy of that name; the empty one is the built-in rule.
     async fn new_password(&self, policy: &str) -> Result<Secret, Error> {
         password::generate(&self.passwords, policy, &*self.random).await

@@ -149,6 +149,17 @@ impl StaticRoles {
         self.view.list("").await
     }
 
+    /// The names of the roles whose account is in the database of a connection.
+    pub(super) async fn of_connection(&self, connection: &str) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        for name in self.list().await? {
+            if self.get(&name).await?.is_some_and(|held| held.role.db_name == connection) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
     /// Whether a dynamic role has the name.
     pub(super) async fn is_dynamic(&self, name: &str) -> Result<bool, StorageError> {
         Ok(self.dynamic.get::<Value>(name).await?.is_some())
