@@ -17,12 +17,12 @@ use crate::secrets::{Ending, Sample};
 use crate::wire::{Answer, Error, Fields};
 
 /// Between two sweeps; after one that took long, fifty times its length.
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a database may take to list its users, in a sweep that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A lease younger than that may still be on its way to its user.
+/// A lease younger than that may still be on its way to its user, unless an earlier sweep has met the user.
 const BEING_MADE: u64 = 60;
 
 /// What one sweep found for one connection.
@@ -229,11 +229,15 @@ impl Database {
             let settled = seconds_between(held.issued, listed) > BEING_MADE;
             if there {
                 self.prove(&record.connection, &record.role).await?;
-            } else if settled && !held.ended {
+                if !settled {
+                    self.met.lock().await.insert(held.id, held.issued);
+                }
+            } else if !held.ended && (settled || self.met.lock().await.contains_key(&held.id)) {
                 missing.push((held.id, record.clone()));
             }
             named.entry(record.connection).or_default().insert(record.username);
         }
+        self.met.lock().await.retain(|_, issued| seconds_between(*issued, listed) <= BEING_MADE);
         for (id, record) in missing {
             if self.is_proven(&record.connection, &record.role).await? {
                 found.entry(record.connection).or_default().lost.push((id, record.username));
