@@ -12,7 +12,7 @@ use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
 use lessor::cli::{self, Cli, Command, args, ask};
 use lessor::client::{Client, ClientConfig, token_from_env};
-use lessor::operator::{self, Election};
+use lessor::operator::{self, Election, TenantRole};
 use lessor::server::config::Config;
 use lessor::server::run::{self, Failure};
 use lessor::webhook;
@@ -100,8 +100,10 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
     engine.timeout = Duration::from_secs(20);
     let (lease, identity) = (flags.leader_lease.zip(flags.lease_namespace), flags.identity);
     let election = lease.map(|(name, namespace)| Election { namespace, name, identity: identity.clone() });
+    let bound = flags.tenant_role.zip(flags.service_account);
     let options = operator::Options {
         engine,
+        tenant_role: bound.map(|(role, service_account)| TenantRole { role, service_account }),
         auth_mount: flags.engine.auth_mount,
         login_role: flags.login_role,
         token_file: flags.token_file,

@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod environment;
 pub mod eventually;
 pub mod http;
+pub mod installed;
 pub mod lessor;
 pub mod namespace;
 pub mod postgres;

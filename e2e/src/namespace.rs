@@ -34,6 +34,18 @@ pub async fn with_temp_ns<F: Future<Output = ()>>(name: &str, test: impl FnOnce(
     }
 }
 
+/// Runs `test`, then `restore` whatever became of it: for what other tests need as it was.
+///
+/// # Panics
+/// When the test does.
+pub async fn restoring(test: impl Future<Output = ()>, restore: impl Future<Output = ()>) {
+    let outcome = AssertUnwindSafe(test).catch_unwind().await;
+    restore.await;
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 async fn show(namespace: &str) {
     let kinds = "pods,deployments,jobs,databaseconnections,databaseroles,dynamicdatabasesecrets";
     for arguments in [

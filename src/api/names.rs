@@ -22,6 +22,8 @@ pub const PREVIOUS_LEASES: &str = "lessor.dev/previous-leases";
 pub const CONTENT_HASH: &str = "lessor.dev/content-hash";
 /// Annotation of a Secret: the content hash that restarted workloads must carry.
 pub const RESTART: &str = "lessor.dev/restart";
+/// Label of ConfigMaps in the operator's own namespace, value `true`: a deleted object that is to be cleaned up later.
+pub const LEFTOVER: &str = "lessor.dev/leftover";
 /// Prefix of the annotation of a pod template; the Secret's name follows, the value is its content hash.
 const SECRET_HASH: &str = "secret-hash-";
 /// The longest name part of an annotation key that Kubernetes takes.

@@ -171,6 +171,15 @@ pub struct Operator {
     #[arg(long, value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
+    /// The ClusterRole that the operator binds to itself in every namespace that has objects of Lessor's kinds. Without it the
+    /// operator must have its rights already.
+    #[arg(long, value_name = "NAME", requires = "service_account", conflicts_with = "namespaces")]
+    pub tenant_role: Option<String>,
+
+    /// The operator's own ServiceAccount, for those bindings.
+    #[arg(long, value_name = "NAME")]
+    pub service_account: Option<String>,
+
     /// The coordination Lease whose holder works while other replicas wait. Without it this replica works at once.
     #[arg(long, value_name = "NAME", requires = "lease_namespace")]
     pub leader_lease: Option<String>,

@@ -1,9 +1,9 @@
 //! Who may log in to a DatabaseRole: from `spec.allow` to the one login role that the engine keeps for it.
 //!
 //! Vault's kubernetes login knows a list of ServiceAccount names and a list of namespaces, and lets in every combination of
-//! the two. So `a/web` and `b/worker` in one login role would let in `a/worker` as well. Pods find their login role by the
-//! DatabaseRole's name, therefore there is exactly one, and an `allow` that one login role cannot express exactly is refused
-//! rather than widened.
+//! the two. So `a/web` and `b/worker` in one login role would let in `a/worker` as well. What the two lists can express exactly
+//! is written with them, as every engine knows them; everything else with Lessor's own `bound_service_accounts`, which another
+//! engine refuses because its two lists are empty then: nobody is let in rather than too many.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,16 +20,31 @@ pub type Labelled = (String, BTreeMap<String, String>);
 pub struct Bounds {
     /// ServiceAccount names, or `*` alone. Sorted.
     pub names: Vec<String>,
-    /// Namespaces, sorted. Empty: nobody may log in.
+    /// Namespaces, sorted. Every name of [`Bounds::names`] may log in from each.
     pub namespaces: Vec<String>,
+    /// `NAMESPACE/NAME`, sorted, where the two lists cannot keep apart who is allowed; they are empty then.
+    pub accounts: Vec<String>,
+}
+
+impl Bounds {
+    /// Whether nobody may log in.
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.accounts.is_empty()
+    }
+
+    /// How many namespaces have somebody who may log in.
+    pub fn namespaces(&self) -> usize {
+        let of_accounts: BTreeSet<_> =
+            self.accounts.iter().filter_map(|account| account.split_once('/')).map(|it| it.0).collect();
+        self.namespaces.len() + of_accounts.len()
+    }
 }
 
 /// The bounds that let in exactly what `allow` names. `own` is the role's namespace; `namespaces` are all that there are,
 /// `None` when the operator may not list them.
 ///
 /// # Errors
-/// [`Error::Refused`] naming the entry: a selector that is malformed or cannot be used, or entries that no single login role
-/// can express.
+/// [`Error::Refused`] naming the entry with a selector that is malformed or cannot be used.
 pub fn bounds(allow: &[Allowed], own: &str, namespaces: Option<&[Labelled]>) -> Result<Bounds, Error> {
     let mut accounts: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (index, entry) in allow.iter().enumerate() {
@@ -42,24 +57,14 @@ pub fn bounds(allow: &[Allowed], own: &str, namespaces: Option<&[Labelled]>) -> 
             *names = BTreeSet::from(["*"]);
         }
     }
-    let Some((first, names)) = accounts.first_key_value() else { return Ok(Bounds::default()) };
-    if let Some((other, theirs)) = accounts.iter().find(|(_, theirs)| *theirs != names) {
-        return Err(Error::refused(
-            "AllowNotExpressible",
-            format!(
-                "spec.allow: namespace {first:?} has other serviceAccounts ({}) than {other:?} ({}), which one login cannot \
-                 keep apart: allow the same names in all namespaces, or make one DatabaseRole for each",
-                listed(names),
-                listed(theirs)
-            ),
-        ));
+    let Some(names) = accounts.values().next() else { return Ok(Bounds::default()) };
+    if accounts.values().all(|theirs| theirs == names) {
+        let names = names.iter().map(ToString::to_string).collect();
+        return Ok(Bounds { names, namespaces: accounts.into_keys().collect(), accounts: Vec::new() });
     }
-    let names = names.iter().map(ToString::to_string).collect();
-    Ok(Bounds { names, namespaces: accounts.into_keys().collect() })
-}
-
-fn listed(names: &BTreeSet<&str>) -> String {
-    names.iter().copied().collect::<Vec<_>>().join(", ")
+    let pairs =
+        accounts.iter().flat_map(|(namespace, names)| names.iter().map(move |name| format!("{namespace}/{name}")));
+    Ok(Bounds { accounts: pairs.collect(), ..Bounds::default() })
 }
 
 fn selected(entry: &Allowed, index: usize, own: &str, namespaces: Option<&[Labelled]>) -> Result<Vec<String>, Error> {
@@ -90,7 +95,7 @@ mod tests {
 
     fn of(names: &[&str], namespaces: &[&str]) -> Bounds {
         let own = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-        Bounds { names: own(names), namespaces: own(namespaces) }
+        Bounds { names: own(names), namespaces: own(namespaces), accounts: Vec::new() }
     }
 
     #[test]
@@ -117,14 +122,16 @@ mod tests {
     }
 
     #[test]
-    fn combinations_that_nobody_allowed_are_refused() {
-        let error = plan(json!([
+    fn combinations_that_nobody_allowed_are_kept_apart() {
+        let bounds = plan(json!([
             { "namespace": "a", "serviceAccounts": ["web"] },
-            { "namespace": "b", "serviceAccounts": ["worker"] },
+            { "namespace": "b", "serviceAccounts": ["worker", "cron"] },
+            { "namespaceSelector": { "matchLabels": { "team": "blue" } }, "serviceAccounts": ["*"] },
         ]))
-        .unwrap_err();
-        assert_eq!(error.reason(), "AllowNotExpressible");
-        assert!(error.story().contains("\"a\"") && error.story().contains("worker"), "{}", error.story());
+        .unwrap();
+        assert_eq!(bounds.accounts, ["a/web", "b/cron", "b/worker", "c/*"]);
+        assert!(bounds.names.is_empty() && bounds.namespaces.is_empty(), "no combination of the two lists");
+        assert_eq!((bounds.namespaces(), bounds.is_empty()), (3, false));
     }
 
     #[test]

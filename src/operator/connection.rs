@@ -62,7 +62,7 @@ impl Kind for DatabaseConnection {
 
     fn give_up(&self, _: &Context) -> String {
         format!(
-            "the engine keeps the connection {:?}, so that it can still drop the users that were made with it",
+            "the engine keeps the connection {:?} until it has dropped the users that were made with it",
             engine_name(&namespace_of(self), &self.name_any())
         )
     }

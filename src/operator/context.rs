@@ -11,8 +11,11 @@ use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
+use super::access::Access;
+use super::leftovers::Leftovers;
 use super::metrics::Metrics;
 use super::options::{Options, RunError};
+use super::owned::OwnedSecrets;
 use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
@@ -61,8 +64,16 @@ pub struct Context {
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// UIDs of workloads whose end the engine has to be told.
     pub ended: mpsc::UnboundedSender<String>,
+    /// The Secrets that the operator has written.
+    pub owned: OwnedSecrets,
+    /// The operator's rights in namespaces.
+    pub access: Access,
+    /// Clean-ups of deleted objects that remain to be done.
+    pub leftovers: Leftovers,
     /// UIDs of DynamicDatabaseSecrets whose lease the engine may not have any more.
     suspects: Mutex<HashSet<String>>,
+    /// UIDs of DynamicDatabaseSecrets that own more leases than they know of.
+    surplus: Mutex<HashSet<String>>,
     /// Publishes events.
     pub recorder: Recorder,
     /// Failures in a row, by the object's UID.
@@ -91,6 +102,7 @@ impl Context {
         random: Arc<dyn Random>,
         kinds: Kinds,
         ended: mpsc::UnboundedSender<String>,
+        owned: OwnedSecrets,
     ) -> Result<Self, RunError> {
         let engine = Client::new(options.engine, clock.clone(), random.clone()).map_err(RunError::Engine)?;
         let (mount, audience) = (options.auth_mount, options.audience);
@@ -108,7 +120,11 @@ impl Context {
             secrets: kinds.secrets,
             namespaces: None,
             ended,
+            owned,
+            access: Access::new(kube.clone(), options.tenant_role, clock.clone()),
+            leftovers: Leftovers::new(kube.clone()),
             suspects: Mutex::default(),
+            surplus: Mutex::default(),
             recorder: Recorder::new(kube.clone(), reporter),
             failures: Failures::default(),
             kube,
@@ -125,6 +141,23 @@ impl Context {
     /// Whether [`Context::suspect`] was called for the object since this was last asked.
     pub fn take_suspect(&self, uid: &str) -> bool {
         self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+    }
+
+    /// Notes that the engine has more leases of the object with that UID than the object knows of.
+    pub fn note_surplus(&self, uid: String) {
+        self.surplus.lock().unwrap_or_else(PoisonError::into_inner).insert(uid);
+    }
+
+    /// Whether [`Context::note_surplus`] was called for the object since this was last asked.
+    pub fn take_surplus(&self, uid: &str) -> bool {
+        self.surplus.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+    }
+
+    /// Whether a namespace has an object of any of Lessor's kinds that is to stay, other than the one with the UID `except`.
+    pub fn is_used(&self, namespace: &str, except: &str) -> bool {
+        self.connections.any_in(namespace, except)
+            || self.roles.any_in(namespace, except)
+            || self.secrets.any_in(namespace, except)
     }
 
     /// Returns once everything that reconcilers look up was listed.

@@ -32,5 +32,7 @@ mod tests {
         assert!(differs(&sent, &json!({ "db_name": "b" })));
         assert!(differs(&sent, &json!({ "revocation_statements": ["DROP"] })));
         assert!(!differs(&sent, &Value::Null));
+        let (two, one) = (json!({ "names": [], "accounts": ["a/b"] }), json!({ "names": ["a"], "accounts": [] }));
+        assert!(differs(&two, &json!({ "names": ["a"] })) && differs(&one, &two), "a list that was given up");
     }
 }

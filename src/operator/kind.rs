@@ -17,8 +17,10 @@ use super::watched::Object;
 use crate::api::condition::{self, Conditions, READY, Statement};
 use crate::api::names::{FINALIZER, MANAGER};
 
-/// How long after an object's deletion its clean-up is given up, so that it is gone within 30 s.
-const CLEANUP_ENDS: Duration = Duration::from_secs(15);
+/// How long after an object's deletion its clean-up is left for later, so that it is gone within 30 s.
+const CLEANUP_ENDS: Duration = Duration::from_secs(10);
+/// How long after an object's deletion it is held because its clean-up could not even be written down.
+const RECORD_ENDS: Duration = Duration::from_secs(22);
 /// The longest one attempt of a clean-up takes.
 const CLEANUP_ATTEMPT: Duration = Duration::from_secs(5);
 /// The wait between attempts.
@@ -26,7 +28,7 @@ const CLEANUP_PAUSE: Duration = Duration::from_secs(2);
 
 /// A kind that the operator reconciles.
 #[async_trait]
-pub trait Kind: Object {
+pub trait Kind: Object + Serialize {
     /// Its status.
     type Status: Conditions + Clone + Default + PartialEq + Serialize + Send + Sync;
 
@@ -46,8 +48,14 @@ pub trait Kind: Object {
     /// It is then tried again until it is given up.
     async fn clean_up(&self, context: &Context) -> Result<(), Error>;
 
-    /// Gives the clean-up up: leaves to others what they can do later, and tells what stays behind, for the event.
+    /// What stays behind while the clean-up waits to be done later, for the event.
     fn give_up(&self, context: &Context) -> String;
+
+    /// Whether another object of the same namespace and name takes over what this one has in the engine, so that nothing of it
+    /// may be cleaned up any more.
+    fn is_taken_over_by_namesake(&self) -> bool {
+        true
+    }
 }
 
 /// A sync that got through.
@@ -87,7 +95,14 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
         set_finalizer(&*object, &context, true).await?;
     }
     let mut status = object.status().cloned().unwrap_or_default();
-    let outcome = object.sync(&context, &mut status).await;
+    let namespace = namespace_of(&*object);
+    let outcome = match context.access.ensure(&namespace).await {
+        Ok(()) => object.sync(&context, &mut status).await,
+        Err(error) => Err(error),
+    };
+    if outcome.as_ref().is_err_and(|error| error.reason() == "KubernetesForbidden") {
+        context.access.doubt(&namespace);
+    }
     let story;
     let ready = match &outcome {
         Ok(done) => Statement { kind: READY, holds: true, reason: done.reason, message: &done.message },
@@ -179,21 +194,43 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
     if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         return Ok(Action::await_change());
     }
-    let attempt = tokio::time::timeout(CLEANUP_ATTEMPT, object.clean_up(context)).await.unwrap_or_else(|_| {
-        Err(Error::waiting("Timeout", format!("cleaning up took longer than {} s", CLEANUP_ATTEMPT.as_secs())))
-    });
+    let asked = object.meta().deletion_timestamp.as_ref().map_or(context.clock.now(), |time| time.0);
+    let waited = Duration::try_from(context.clock.now().duration_since(asked)).unwrap_or_default();
+    let overdue = waited >= CLEANUP_ENDS;
+    // Where many objects go at once, an engine that was silent just now would cost each of them an attempt's whole time.
+    let attempt = if overdue && context.session.is_silent() {
+        Err(Error::waiting("EngineUnreachable", "the engine does not answer"))
+    } else {
+        tokio::time::timeout(CLEANUP_ATTEMPT, object.clean_up(context)).await.unwrap_or_else(|_| {
+            Err(Error::waiting("Timeout", format!("cleaning up took longer than {} s", CLEANUP_ATTEMPT.as_secs())))
+        })
+    };
     if let Err(error) = attempt {
-        let asked = object.meta().deletion_timestamp.as_ref().map_or(context.clock.now(), |time| time.0);
-        let waited = Duration::try_from(context.clock.now().duration_since(asked)).unwrap_or_default();
-        if waited < CLEANUP_ENDS {
+        if !overdue {
             return Err(error);
         }
-        let note = format!("{}: {}", object.give_up(context), error.story());
-        tracing::warn!(object = %describe(object), error = %error.story(), "clean-up given up");
-        context.publish(object, EventType::Warning, "CleanupIncomplete", "Delete", &note).await;
+        leave_for_later(object, context, &error, waited).await?;
     }
     set_finalizer(object, context, false).await?;
     context.failures.clear(&object.uid().unwrap_or_default());
-    context.metrics.forget(&namespace_of(object), &object.name_any());
+    let namespace = namespace_of(object);
+    context.metrics.forget(&namespace, &object.name_any());
+    if !context.is_used(&namespace, &object.uid().unwrap_or_default()) {
+        context.access.release(&namespace).await;
+    }
     Ok(Action::await_change())
+}
+
+/// Writes the clean-up down for later and says so. An object never waits for that beyond [`RECORD_ENDS`].
+async fn leave_for_later<K: Kind>(object: &K, context: &Context, error: &Error, waited: Duration) -> Result<(), Error> {
+    if let Err(unrecorded) = context.leftovers.keep(object).await {
+        if waited < RECORD_ENDS {
+            return Err(unrecorded);
+        }
+        tracing::error!(object = %describe(object), error = %unrecorded.story(), "a clean-up could not be written down");
+    }
+    let note = format!("{}: {}", object.give_up(context), error.story());
+    tracing::warn!(object = %describe(object), error = %error.story(), "clean-up left for later");
+    context.publish(object, EventType::Warning, "CleanupIncomplete", "Delete", &note).await;
+    Ok(())
 }

@@ -5,7 +5,10 @@
 //! | `kind.rs` | what reconciling has in common: finalizer, conditions, events, retries, a deletion that ends |
 //! | `connection.rs`, `role.rs` (`allow.rs`) | DatabaseConnection and DatabaseRole into the engine |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
-//! | `workloads.rs` | pods and objects that are gone, to the engine |
+//! | `workloads.rs` (`surplus.rs`) | pods and objects that are gone, to the engine; leases that are gone, to their objects |
+//! | `owned.rs` | Secrets that somebody edits or deletes, to their objects |
+//! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
+//! | `access.rs` | the operator's rights in the namespaces that use it |
 //! | `session.rs`, `tenant.rs` | logins at the engine: the operator's own, and those of tenants |
 //! | `leader.rs` | of several replicas, the one that works |
 //! | `parts.rs` | the tasks of a running operator |
@@ -13,20 +16,29 @@
 //!
 //! # What it may do in the cluster
 //!
-//! Cluster-wide, or by a Role in each watched namespace (all but the last row):
+//! Cluster-wide, or by a Role in each watched namespace:
 //!
 //! | group | resources | verbs | for |
 //! |---|---|---|---|
 //! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
 //! | lessor.dev | the same with `/status` | patch | status |
 //! | lessor.dev | the same with `/finalizers` | update | owner references where OwnerReferencesPermissionEnforcement is on |
-//! | (core) | secrets | get, create, patch | admin accounts, destinations. No list and no watch: it reads what is named |
-//! | (core) | serviceaccounts/token | create | logging in as a tenant, audience `lessor` |
 //! | (core) | pods | get, list, watch | injected pods; old pods of a restart |
 //! | apps | deployments, statefulsets, daemonsets | get, patch | restarts |
 //! | events.k8s.io | events | create, patch | events |
-//! | coordination.k8s.io | leases | get, create, update | leader election, in the operator's own namespace only |
-//! | (core) | namespaces | list, watch | `namespaceSelector`; cluster-wide mode only |
+//! | (core) | namespaces | list, watch | `namespaceSelector`; cluster-wide only |
+//! | rbac.authorization.k8s.io | rolebindings, clusterroles | create, patch, delete; bind: one name only | the next table's rights (`access.rs`); cluster-wide only |
+//!
+//! By a RoleBinding in each namespace that has objects of its kinds, which it makes itself where it works cluster-wide:
+//!
+//! | group | resources | verbs | for |
+//! |---|---|---|---|
+//! | (core) | secrets | get, create, patch | admin accounts, destinations |
+//! | (core) | secrets | list, watch | metadata of those with its label (`owned.rs`) |
+//! | (core) | serviceaccounts/token | create | logging in as a tenant, audience `lessor` |
+//!
+//! In its own namespace: coordination.k8s.io leases (get, create, update) for leader election; configmaps (list, create,
+//! delete) for clean-ups that have to wait (`leftovers.rs`).
 //!
 //! # What it may do at the engine
 //!
@@ -34,6 +46,7 @@
 //! `sys/policies/acl/lessor-role-*`; `sys/lessor/*`; list `sys/leases/lookup/database/creds/*` and update
 //! `sys/leases/revoke-prefix/database/creds/*`, for deletions. Credentials are asked for with tenants' tokens only.
 
+mod access;
 mod allow;
 mod connection;
 mod context;
@@ -44,11 +57,14 @@ mod health;
 mod kind;
 mod leader;
 mod leases;
+mod leftovers;
 mod metrics;
 mod options;
+mod owned;
 mod parts;
 mod role;
 mod session;
+mod surplus;
 mod tenant;
 mod watched;
 mod workloads;
@@ -70,7 +86,8 @@ use crate::base::{Clock, Random, telemetry};
 use context::{Context, Kinds};
 use kind::namespace_of;
 use leader::Candidate;
-pub use options::{Election, Options, RunError};
+pub use options::{Election, Options, RunError, TenantRole};
+use owned::OwnedSecrets;
 use parts::Parts;
 use watched::Watched;
 
@@ -91,9 +108,10 @@ pub async fn run(
     let (secrets, secret_feeds) = Watched::new(&namespaces);
     let (namespace_store, namespace_writer) = reflector::store();
     let (ended, ends) = mpsc::unbounded_channel();
+    let (owned, followed) = OwnedSecrets::new();
     let (listen, election) = (options.listen, options.election.clone());
     let kinds = Kinds { connections, roles, secrets };
-    let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended)?;
+    let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
     context.namespaces = namespaces.is_empty().then_some(namespace_store);
     let context = Arc::new(context);
     // A replica that only waits is as ready as it can be.
@@ -118,6 +136,8 @@ pub async fn run(
     parts.kind(role_feeds, &context.roles, wake_secrets);
     parts.kind(secret_feeds, &context.secrets, |_, _| {});
     parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces, ends));
+    parts.forever("the watch of owned Secrets", owned::run(context.clone(), followed));
+    parts.forever("the clean-up of deleted objects", leftovers::run(context.clone()));
     parts.begin(ready);
     parts.wait(leading).await
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use super::access::TenantRole;
 pub use super::leader::Election;
 use crate::client::{self, ClientConfig};
 
@@ -21,6 +22,8 @@ pub struct Options {
     pub database_mount: String,
     /// Namespaces to watch; none is all.
     pub namespaces: Vec<String>,
+    /// What gives the operator its rights in the namespaces that use it; `None`: it has them already.
+    pub tenant_role: Option<TenantRole>,
     /// Audience of the ServiceAccount tokens that tenants log in with. Usually `lessor`.
     pub audience: String,
     /// Names this process in events; its pod's name.

@@ -48,17 +48,17 @@ impl Kind for DatabaseRole {
         parts
             .put(&parts.policy_path(), &json!({ "policy": policy(&context.database_mount, &name).to_string() }))
             .await?;
-        if bounds.namespaces.is_empty() {
+        if bounds.is_empty() {
             parts.remove(&parts.login_path()).await?;
         } else {
             parts.put(&parts.login_path(), &login(&bounds, &name, &context.audience)).await?;
         }
-        status.allowed_namespaces = i32::try_from(bounds.namespaces.len()).ok();
+        status.allowed_namespaces = i32::try_from(bounds.namespaces()).ok();
         status.engine_name = Some(name.clone());
         require_connection(context, &namespace, &self.spec.connection_ref.name)?;
         Ok(Done {
             reason: "Configured",
-            message: match bounds.namespaces.len() {
+            message: match bounds.namespaces() {
                 0 => format!("the engine has the role as {name:?}; spec.allow names nobody who may use it"),
                 1 => format!("the engine has the role as {name:?}, for ServiceAccounts of 1 namespace"),
                 many => format!("the engine has the role as {name:?}, for ServiceAccounts of {many} namespaces"),
@@ -79,7 +79,7 @@ impl Kind for DatabaseRole {
 
     fn give_up(&self, _: &Context) -> String {
         let name = engine_name(&namespace_of(self), &self.name_any());
-        format!("the engine may still have the role {name:?} and its login; users made with it end with their leases")
+        format!("the engine may still have the role {name:?} and its login: they are removed as soon as it answers")
     }
 }
 
@@ -177,6 +177,7 @@ fn login(bounds: &Bounds, name: &str, audience: &str) -> Value {
     json!({
         "bound_service_account_names": bounds.names,
         "bound_service_account_namespaces": bounds.namespaces,
+        "bound_service_accounts": bounds.accounts,
         "audience": audience,
         "token_policies": [role_policy(name)],
         "token_ttl": TOKEN_TTL,
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_login_role_makes_leases_the_workloads() {
-        let bounds = Bounds { names: vec!["web".into()], namespaces: vec!["a".into()] };
+        let bounds = Bounds { names: vec!["web".into()], namespaces: vec!["a".into()], accounts: Vec::new() };
         let body = login(&bounds, "shop.app", "lessor");
         assert_eq!(body["lease_owner"], "workload");
         assert_eq!(body["token_policies"], json!(["lessor-role-shop.app"]));

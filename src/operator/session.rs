@@ -29,6 +29,7 @@ pub struct Session {
     clock: Arc<dyn Clock>,
     login: Mutex<Option<Login>>,
     reachable: AtomicBool,
+    silent: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -42,12 +43,17 @@ struct Login {
 impl Session {
     /// A session that logs in when it is first used.
     pub fn new(client: Client, options: LoginOptions, clock: Arc<dyn Clock>) -> Self {
-        Self { client, options, clock, login: Mutex::new(None), reachable: AtomicBool::new(false) }
+        Self { client, options, clock, login: Mutex::new(None), reachable: AtomicBool::new(false), silent: AtomicBool::new(false) }
     }
 
     /// Whether the last use got an answer.
     pub fn is_reachable(&self) -> bool {
         self.reachable.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last use got no answer; not before there was one.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// Reads `path`; an absent object is `None`.
@@ -108,6 +114,7 @@ impl Session {
     fn note<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         let silent = matches!(&answer, Err(error) if error.status().is_none());
         self.reachable.store(!silent, Ordering::Relaxed);
+        self.silent.store(silent, Ordering::Relaxed);
         answer
     }
 

@@ -91,7 +91,7 @@ impl<K: Object> Watched<K> {
     }
 
     /// Asks for a reconcile of every object that `concerned` picks.
-    pub fn wake(&self, concerned: impl Fn(&K) -> bool) {
+    pub fn wake(&self, mut concerned: impl FnMut(&K) -> bool) {
         for scope in self.0.iter() {
             for object in scope.store.state() {
                 if concerned(&object) {
@@ -100,6 +100,24 @@ impl<K: Object> Watched<K> {
                 }
             }
         }
+    }
+
+    /// Asks for a reconcile of one object, if it exists.
+    pub fn wake_one(&self, namespace: &str, name: &str) {
+        let reference = ObjectRef::new(name).within(namespace);
+        if let Some(scope) = self.scope(namespace).filter(|scope| scope.store.get(&reference).is_some()) {
+            let _ = scope.queue.send(reference);
+        }
+    }
+
+    /// Whether a namespace has an object of this kind that is to stay, other than the one with the UID `except`.
+    pub fn any_in(&self, namespace: &str, except: &str) -> bool {
+        let others = |object: &Arc<K>| {
+            object.meta().deletion_timestamp.is_none()
+                && object.namespace().as_deref() == Some(namespace)
+                && object.uid().as_deref() != Some(except)
+        };
+        self.scope(namespace).is_some_and(|scope| scope.store.state().iter().any(others))
     }
 
     /// Returns once every scope was listed completely.

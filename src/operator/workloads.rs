@@ -3,7 +3,7 @@
 //!
 //! Injected pods are watched, so their end is reported at once. What was missed, because operator or engine were down, is
 //! found by comparing the engine's list of workloads with the cluster. The same list shows whose leases somebody has ended at
-//! the engine; those objects get a new credential.
+//! the engine (those objects get a new credential), and who owns more than was delivered (the rest is ended).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use serde::Deserialize;
@@ -20,12 +20,16 @@ use tokio::sync::mpsc;
 
 use super::context::Context;
 use super::error::Error;
+use super::surplus::Surplus;
 use crate::api::DynamicDatabaseSecret;
 use crate::api::names::INJECTED;
 use crate::base::telemetry;
 
-/// How often the engine's list is compared with the cluster.
-const COMPARISON: Duration = Duration::from_secs(20);
+/// How often the engine's list is compared with the cluster. With the engine's own look at its databases (10 s) it is what
+/// stands between the loss of a user and a new credential.
+const COMPARISON: Duration = Duration::from_secs(10);
+/// The least that a comparison's length is of the time between two, so that a long list does not keep the engine busy.
+const SHARE: u32 = 20;
 /// How soon after a failed comparison: the engine was down, and may have missed ends.
 const COMPARISON_RETRY: Duration = Duration::from_secs(10);
 /// The wait after a failed report.
@@ -162,17 +166,13 @@ struct Owner {
 }
 
 async fn compare(context: &Context, namespaces: &[String], running: &Running) {
+    let mut surplus = Surplus::default();
     loop {
-        let found = match owners(context).await {
+        let began = context.clock.now();
+        let wait = match owners(context).await {
             Ok(owners) => {
-                suspect(context, &owners);
-                lost(context, namespaces, running, owners).await
-            }
-            Err(error) => Err(error),
-        };
-        let wait = match found {
-            Ok(uids) => {
-                for uid in uids {
+                suspect(context, &owners, &mut surplus);
+                for uid in lost(context, namespaces, running, owners).await {
                     let _ = context.ended.send(uid);
                 }
                 COMPARISON
@@ -182,7 +182,8 @@ async fn compare(context: &Context, namespaces: &[String], running: &Running) {
                 COMPARISON_RETRY
             }
         };
-        context.clock.sleep(wait.mul_f64(context.random.jitter(0.1))).await;
+        let took = Duration::try_from(context.clock.now().duration_since(began)).unwrap_or_default();
+        context.clock.sleep(wait.max(took.saturating_mul(SHARE)).mul_f64(context.random.jitter(0.1))).await;
     }
 }
 
@@ -193,18 +194,30 @@ async fn owners(context: &Context) -> Result<Vec<Owner>, Error> {
     serde_json::from_value(rows).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))
 }
 
-/// Wakes every DynamicDatabaseSecret that should own more leases than it does: it then asks for its own lease.
-fn suspect(context: &Context, owners: &[Owner]) {
-    let owned: HashMap<&str, usize> = owners.iter().map(|owner| (owner.uid.as_str(), owner.leases)).collect();
+/// Wakes every DynamicDatabaseSecret that owns less than it should, which then asks for its own lease, and every one that
+/// owns more.
+fn suspect(context: &Context, owners: &[Owner], surplus: &mut Surplus) {
+    let mut owned: HashMap<&str, usize> = HashMap::new();
+    for owner in owners {
+        *owned.entry(owner.uid.as_str()).or_default() += owner.leases;
+    }
+    let mut counts: Vec<(String, usize, usize)> = Vec::new();
     context.secrets.wake(|secret| {
         let uid = secret.uid().unwrap_or_default();
-        let found = owned.get(uid.as_str()).copied().unwrap_or(0);
-        let missing = secret.metadata.deletion_timestamp.is_none() && found < expected(secret);
+        let (found, expected) = (owned.get(uid.as_str()).copied().unwrap_or(0), expected(secret));
+        let missing = secret.metadata.deletion_timestamp.is_none() && found < expected;
         if missing {
             context.suspect(uid);
+        } else {
+            counts.push((uid, found, expected));
         }
         missing
     });
+    let more = surplus.observe(counts.iter().map(|(uid, found, expected)| (uid.as_str(), *found, *expected)));
+    for uid in &more {
+        context.note_surplus(uid.clone());
+    }
+    context.secrets.wake(|secret| secret.uid().is_some_and(|uid| more.contains(&uid)));
 }
 
 /// How many leases an object should own, as its status has it.
@@ -214,13 +227,8 @@ fn expected(secret: &DynamicDatabaseSecret) -> usize {
 }
 
 /// The UIDs of owners that the cluster does not have any more.
-async fn lost(
-    context: &Context,
-    namespaces: &[String],
-    running: &Running,
-    owners: Vec<Owner>,
-) -> Result<Vec<String>, Error> {
-    let mut gone = Vec::new();
+async fn lost(context: &Context, namespaces: &[String], running: &Running, owners: Vec<Owner>) -> Vec<String> {
+    let (mut gone, mut alive) = (BTreeSet::new(), HashSet::new());
     for owner in owners {
         let watched = namespaces.is_empty() || namespaces.contains(&owner.namespace);
         let known = running.lock().unwrap_or_else(PoisonError::into_inner).contains(&owner.uid)
@@ -228,12 +236,26 @@ async fn lost(
                 .secrets
                 .get(&owner.namespace, &owner.name)
                 .is_some_and(|found| found.uid().as_ref() == Some(&owner.uid));
-        if watched && !known && !exists(context, &owner).await? {
-            tracing::info!(namespace = owner.namespace, name = owner.name, "this workload has ended unseen");
-            gone.push(owner.uid);
+        if !watched || known {
+            alive.insert(owner.uid);
+            continue;
+        }
+        match exists(context, &owner).await {
+            Ok(false) => drop(gone.insert(owner.uid)),
+            Ok(true) => drop(alive.insert(owner.uid)),
+            // One that cannot be looked for must not keep the others from their end.
+            Err(error) => {
+                tracing::warn!(namespace = owner.namespace, name = owner.name, error = %error.story(), "cannot tell whether it has ended");
+                alive.insert(owner.uid);
+            }
         }
     }
-    Ok(gone)
+    // Somebody else's claim to the UID of a workload says nothing about that workload.
+    gone.retain(|uid| !alive.contains(uid));
+    if !gone.is_empty() {
+        tracing::info!(workloads = gone.len(), "workloads have ended unseen");
+    }
+    gone.into_iter().collect()
 }
 
 /// Asks the cluster itself: a pod may have logged in without being injected, and a watch may lag.
@@ -245,13 +267,30 @@ async fn exists(context: &Context, owner: &Owner) -> Result<bool, Error> {
     }
     let what = || format!("cannot look for workload {namespace}/{name}");
     let pods: Api<Pod> = Api::namespaced(context.kube.clone(), namespace);
-    let pod = pods.get_opt(name).await.map_err(Error::kube(what()))?;
+    let pod = match pods.get_opt(name).await {
+        // Where the operator's rights end with the namespace, only the namespace itself can tell.
+        Err(error) if is_forbidden(&error) && !has_namespace(context, namespace).await? => return Ok(false),
+        answer => answer.map_err(Error::kube(what()))?,
+    };
     if pod.is_some_and(|pod| pod.uid().as_ref() == Some(uid) && !has_finished(&pod)) {
         return Ok(true);
     }
     let secrets: Api<DynamicDatabaseSecret> = Api::namespaced(context.kube.clone(), namespace);
     let secret = secrets.get_opt(name).await.map_err(Error::kube(what()))?;
     Ok(secret.is_some_and(|secret| secret.uid().as_ref() == Some(uid)))
+}
+
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_forbidden())
+}
+
+/// Whether there is such a namespace, as far as the operator may see.
+async fn has_namespace(context: &Context, namespace: &str) -> Result<bool, Error> {
+    let api: Api<Namespace> = Api::all(context.kube.clone());
+    match api.get_metadata_opt(namespace).await {
+        Err(error) if is_forbidden(&error) => Ok(true),
+        answer => Ok(answer.map_err(Error::kube(format!("cannot look for namespace {namespace}")))?.is_some()),
+    }
 }
 
 #[cfg(test)]

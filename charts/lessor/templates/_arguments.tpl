@@ -26,8 +26,11 @@
 - --login-role=lessor-operator
 - --token-file=/var/run/secrets/lessor/token
 - --database-mount=database
-{{- with .Values.operator.namespaces }}
-- --namespaces={{ join "," . }}
+{{- if .Values.operator.namespaces }}
+- --namespaces={{ join "," .Values.operator.namespaces }}
+{{- else if and .Values.rbac.create .Values.operator.bindTenantRole }}
+- --tenant-role={{ include "lessor.operatorTenantRole" . }}
+- --service-account={{ include "lessor.serviceAccount" (list . "operator") }}
 {{- end }}
 - --identity=$(POD_NAME)
 - --listen=[::]:{{ .Values.operator.healthPort }}

@@ -25,6 +25,9 @@ pub(super) enum OwnerKind {
 pub(super) struct Role {
     pub names: Vec<String>,
     pub namespaces: Vec<String>,
+    /// Our addition to Vault's two lists, which admit every combination: `NAMESPACE/NAME`, each for itself.
+    #[serde(default)]
+    pub accounts: Vec<String>,
     /// Empty for any.
     pub audience: String,
     pub alias_name_source: String,
@@ -37,6 +40,7 @@ impl Default for Role {
         Self {
             names: Vec::new(),
             namespaces: Vec::new(),
+            accounts: Vec::new(),
             audience: String::new(),
             alias_name_source: ALIAS_SOURCES[0].to_owned(),
             lease_owner: OwnerKind::Token,
@@ -56,6 +60,9 @@ impl Role {
         }
         if let Some(namespaces) = fields.comma_list("bound_service_account_namespaces")? {
             self.namespaces = namespaces;
+        }
+        if let Some(accounts) = fields.comma_list("bound_service_accounts")? {
+            self.accounts = accounts;
         }
         if let Some(audience) = fields.string("audience")? {
             self.audience = audience;
@@ -86,10 +93,17 @@ impl Role {
     }
 
     fn check(&self) -> Result<(), Error> {
+        if let Some(wrong) = self.accounts.iter().find(|account| halves(account).is_none()) {
+            return Err(Error::bad_request(format!(
+                "\"bound_service_accounts\": {wrong:?} is not NAMESPACE/NAME, such as shop/web or shop/*"
+            )));
+        }
+        // Accounts by themselves do; half of a combination is still a mistake.
+        let by_account = !self.accounts.is_empty() && self.names.is_empty() && self.namespaces.is_empty();
         for (field, list) in
             [("bound_service_account_names", &self.names), ("bound_service_account_namespaces", &self.namespaces)]
         {
-            if list.is_empty() {
+            if list.is_empty() && !by_account {
                 return Err(Error::bad_request(format!("{field:?} can not be empty")));
             }
             if list.len() > 1 && list.iter().any(|item| item == "*") {
@@ -110,6 +124,14 @@ impl Role {
     /// # Errors
     /// 403 saying which of its two names is not bound.
     pub fn admit(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        let admits = |account: &String| {
+            halves(account).is_some_and(|(in_namespace, named)| {
+                glob::matches(in_namespace, namespace) && glob::matches(named, name)
+            })
+        };
+        if self.accounts.iter().any(admits) {
+            return Ok(());
+        }
         if !self.names.iter().any(|pattern| glob::matches(pattern, name)) {
             return Err(Error::new(Kind::Denied, "service account name not authorized"));
         }
@@ -127,6 +149,9 @@ impl Role {
             ("bound_service_account_namespaces".to_owned(), json!(self.namespaces)),
             ("bound_service_account_namespace_selector".to_owned(), json!("")),
         ]);
+        if !self.accounts.is_empty() {
+            data.insert("bound_service_accounts".to_owned(), json!(self.accounts));
+        }
         if !self.audience.is_empty() {
             data.insert("audience".to_owned(), json!(self.audience));
         }
@@ -136,4 +161,9 @@ impl Role {
         self.token.describe(&mut data);
         data
     }
+}
+
+/// The namespace and the name of `NAMESPACE/NAME`.
+fn halves(account: &str) -> Option<(&str, &str)> {
+    account.split_once('/').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'))
 }

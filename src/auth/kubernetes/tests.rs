@@ -251,6 +251,36 @@ async fn a_token_is_refused_before_the_review_where_that_is_possible() {
 }
 
 #[tokio::test]
+async fn accounts_bound_by_both_names_admit_no_other_combination() {
+    let (host, seen) = api_server(201, accepted(&["lessor"])).await;
+    let only = |accounts: Value| {
+        json!({"bound_service_account_names": [], "bound_service_account_namespaces": [],
+            "bound_service_accounts": accounts})
+    };
+    let f = Fixture::ready(&host, only(json!(["ns/other", "else/sa"]))).await;
+    let (status, text, _) = f.refused(json!({"role": "app", "jwt": jwt(json!({}))})).await;
+    assert_eq!((status, text.as_str()), (403, "service account name not authorized"));
+    assert!(seen.lock().unwrap().is_empty());
+    for accounts in [json!(["else/*", "ns/sa"]), json!("ns/*")] {
+        f.write("role/app", only(accounts.clone())).await.unwrap();
+        f.login_with(jwt(json!({}))).await.unwrap();
+        assert_eq!(f.read("role/app").await["bound_service_accounts"].is_array(), true);
+    }
+    let half = json!({"bound_service_account_names": ["sa"]});
+    let (status, text) = f.write("role/app", half).await.unwrap_err();
+    assert_eq!((status, text.as_str()), (400, "\"bound_service_account_namespaces\" can not be empty"));
+    // Without accounts nothing of it is told, so that clients of Vault see what they know.
+    f.write(
+        "role/app",
+        json!({"bound_service_account_names": "sa", "bound_service_account_namespaces": "ns",
+        "bound_service_accounts": []}),
+    )
+    .await
+    .unwrap();
+    assert_eq!(f.read("role/app").await.get("bound_service_accounts"), None);
+}
+
+#[tokio::test]
 async fn a_failed_review_is_refused_and_its_cause_is_in_the_log() {
     let not_ours = json!({"status": {"authenticated": true, "audiences": ["lessor"], "user": {"username": "alice"}}});
     let invalid = json!({"status": {"error": "[invalid bearer token]"}});
@@ -340,6 +370,8 @@ async fn a_role_reads_back_as_vault_shows_it() {
             json!("{}"),
             "\"bound_service_account_namespace_selector\" is not",
         ),
+        ("bound_service_accounts", json!(["a"]), "\"bound_service_accounts\": \"a\" is not NAMESPACE/NAME"),
+        ("bound_service_accounts", json!("a/b/c"), "\"bound_service_accounts\": \"a/b/c\" is not NAMESPACE/NAME"),
         ("alias_name_source", json!("x"), "\"alias_name_source\" must be one of"),
         ("lease_owner", json!("pod"), "\"lease_owner\" must be token or workload, not \"pod\""),
     ] {

@@ -248,7 +248,20 @@ impl Leases {
         Ok(keys.into_iter().map(|key| key[folder.len()..].to_owned()).collect())
     }
 
-    /// Every workload that owns leases, with their number.
+    /// The leases that the workload of that UID owns.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn of_workload(&self, uid: &str) -> Result<Vec<Lease>, StorageError> {
+        let mut found = Vec::new();
+        for id in self.in_folder(&workload_folder(uid)).await? {
+            found.extend(self.get(&id).await?.map(|(lease, _)| lease));
+        }
+        Ok(found)
+    }
+
+    /// Every workload that owns leases, with their number. What is no pod names its own UID at its login, so one UID may be
+    /// claimed from several namespaces: each claim is a row of its own.
     ///
     /// # Errors
     /// What the store says.
@@ -260,9 +273,10 @@ impl Leases {
             let Some((last, _)) = page.last() else { return Ok(found) };
             after = Some(last.clone());
             for (_, workload) in page {
-                match found.last_mut() {
-                    Some((same, leases)) if same.uid == workload.uid => *leases += 1,
-                    _ => found.push((workload, 1)),
+                let mut same_uid = found.iter_mut().rev().take_while(|(other, _)| other.uid == workload.uid);
+                match same_uid.find(|(other, _)| *other == workload) {
+                    Some((_, leases)) => *leases += 1,
+                    None => found.push((workload, 1)),
                 }
             }
         }

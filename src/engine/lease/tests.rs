@@ -249,6 +249,21 @@ async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
 }
 
 #[tokio::test]
+async fn a_uid_that_others_claim_is_shown_for_each_of_them() {
+    let bench = Bench::new().await;
+    let workload = |namespace: &str| Workload { uid: "uid-1".into(), namespace: namespace.into(), name: "db".into() };
+    for namespace in ["b", "a", "b"] {
+        let token = bench.token(LeaseOwner::Workload(workload(namespace))).await;
+        bench.deliver(namespace, &token).await;
+    }
+    let mut found = bench.leases.workloads().await.unwrap();
+    found.sort_by_key(|(_, leases)| *leases);
+    assert_eq!(found, [(workload("a"), 1), (workload("b"), 2)]);
+    assert_eq!(bench.leases.of_workload("uid-1").await.unwrap().len(), 3);
+    assert!(bench.leases.of_workload("uid").await.unwrap().is_empty(), "no prefix of a UID is one");
+}
+
+#[tokio::test]
 async fn a_dead_database_delays_no_other_and_its_backlog_drains_when_it_is_back() {
     let bench = Bench::new().await;
     let token = bench.token(LeaseOwner::Token).await;

@@ -11,7 +11,7 @@ use crate::wire::{Answer, Error, Fields, Operation, Request};
 const STUCK_SHOWN: usize = 1000;
 
 impl Core {
-    /// `GET workloads`: who owns leases. `PUT workloads/end` with `uids`: those are gone, revoke what they own.
+    /// `GET workloads`: who owns leases; `GET workloads/<uid>`: which ones. `PUT workloads/end` with `uids`: those are gone, revoke what they own.
     /// `GET leases/stuck`: revocations that do not get through, and why.
     /// `spares/<mount>/<role>`, `orphans/<mount>/<connection>`: what the mount's engine says of itself.
     pub(super) async fn sys_lessor(
@@ -56,6 +56,18 @@ impl Core {
                 Ok(Reply::answer(Answer::data(json!({ "leases": rows, "total": total }))))
             }
             (_, "workloads" | "workloads/end" | "leases/stuck") => Err(Error::unsupported_operation()),
+            (Operation::Read, _) if uid_of(path).is_some() => {
+                let leases = self.leases.of_workload(uid_of(path).unwrap_or_default()).await?;
+                let now = self.clock.now();
+                let rows: Vec<_> = leases
+                    .iter()
+                    .map(|lease| {
+                        json!({ "lease_id": lease.id, "username": lease.record["username"], "renewable": lease.renewable,
+                            "issue_time": lease.issued.to_string(), "ttl": lease.ttl(now), "ended": lease.has_ended(now) })
+                    })
+                    .collect();
+                Ok(Reply::answer(Answer::data(json!({ "leases": rows }))))
+            }
             _ => Err(Error::unsupported_path()),
         }
     }
@@ -82,4 +94,9 @@ impl Core {
             Outcome::Lease(_) => Err(Error::internal("an engine offered a lease where none was asked for")),
         }
     }
+}
+
+/// The UID in `workloads/<uid>`.
+fn uid_of(path: &str) -> Option<&str> {
+    path.strip_prefix("workloads/").filter(|uid| !uid.is_empty() && !uid.contains('/'))
 }

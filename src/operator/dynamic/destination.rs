@@ -15,6 +15,7 @@ use super::record::{LeaseRecord, PreviousLease, sha256};
 use crate::api::DynamicDatabaseSecret;
 use crate::api::names::{CONTENT_HASH, LEASE, MANAGED_BY, MANAGER, OWNER, PREVIOUS_LEASES, RESTART};
 use crate::base::Secret;
+use crate::operator::context::Context;
 use crate::operator::error::{self, Error};
 use crate::operator::kind::{describe, namespace_of};
 
@@ -53,6 +54,7 @@ pub struct Marks<'a> {
 /// The destination of one object.
 pub struct Target<'a> {
     api: Api<KubeSecret>,
+    context: &'a Context,
     object: &'a DynamicDatabaseSecret,
     namespace: String,
 }
@@ -64,9 +66,21 @@ pub fn fingerprint(lease_id: &str, credential: &Credential) -> String {
 
 impl<'a> Target<'a> {
     /// The destination of `object`.
-    pub fn new(kube: kube::Client, object: &'a DynamicDatabaseSecret) -> Self {
+    pub fn new(context: &'a Context, object: &'a DynamicDatabaseSecret) -> Self {
         let namespace = namespace_of(object);
-        Self { api: Api::namespaced(kube, &namespace), object, namespace }
+        Self { api: Api::namespaced(context.kube.clone(), &namespace), context, object, namespace }
+    }
+
+    /// Writes to the Secret so that the watch takes the result for our own.
+    async fn write(&self, write: impl Future<Output = kube::Result<KubeSecret>>) -> kube::Result<KubeSecret> {
+        let (owned, name) = (&self.context.owned, self.name());
+        owned.writing(&self.namespace, name);
+        let answer = write.await;
+        let version = answer.as_ref().ok().and_then(ResourceExt::resource_version);
+        if owned.written(&self.namespace, name, version) {
+            self.context.secrets.wake_one(&self.namespace, &self.object.name_any());
+        }
+        answer
     }
 
     fn name(&self) -> &str {
@@ -86,6 +100,7 @@ impl<'a> Target<'a> {
         let found = self.api.get_opt(self.name()).await;
         let found = found.map_err(Error::kube(format!("cannot read {}", self.describe())))?;
         let Some(secret) = found else { return Ok(Held::default()) };
+        self.context.owned.read(&self.namespace, self.name(), secret.resource_version());
         let uid = self.object.uid().unwrap_or_default();
         if !secret.owner_references().iter().any(|owner| owner.uid == uid) {
             return Err(Error::refused(
@@ -118,6 +133,8 @@ impl<'a> Target<'a> {
         // Keys that somebody else added beside ours are theirs.
         held.content_hash.as_deref() == Some(content_hash(data).as_str())
             && data.iter().all(|(key, value)| held.data.get(key) == Some(value))
+            // Without it the watch would lose sight of the Secret.
+            && held.labels.get(MANAGED_BY).is_some_and(|program| program == MANAGER)
             && within(&destination.labels, &held.labels)
             && within(&destination.annotations, &held.annotations)
     }
@@ -130,7 +147,7 @@ impl<'a> Target<'a> {
     pub async fn apply(&self, data: &Data, marks: &Marks<'_>, exists: bool) -> Result<(), Error> {
         let params = PatchParams { force: exists, ..PatchParams::apply(MANAGER) };
         let patch = self.manifest(data, marks)?;
-        match self.api.patch(self.name(), &params, &Patch::Apply(&patch)).await {
+        match self.write(self.api.patch(self.name(), &params, &Patch::Apply(&patch))).await {
             Ok(_) => Ok(()),
             Err(error) if !exists && error::is_conflict(&error) => Err(Error::refused(
                 "DestinationConflict",
@@ -148,7 +165,7 @@ impl<'a> Target<'a> {
         let value = if previous.is_empty() { Value::Null } else { json!(self.text(previous)?) };
         let patch = json!({ "metadata": { "annotations": { PREVIOUS_LEASES: value } } });
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        match self.api.patch(self.name(), &params, &Patch::Merge(&patch)).await {
+        match self.write(self.api.patch(self.name(), &params, &Patch::Merge(&patch))).await {
             Err(error) if !error::is_not_found(&error) => {
                 Err(Error::kube(format!("cannot update {}", self.describe()))(error))
             }

@@ -7,6 +7,7 @@ mod content;
 mod destination;
 mod endpoint;
 mod engine;
+mod inventory;
 mod plan;
 mod record;
 mod report;
@@ -43,13 +44,16 @@ impl Kind for DynamicDatabaseSecret {
         answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))
     }
 
-    fn give_up(&self, context: &Context) -> String {
-        // A closed queue means that the operator is stopping; the next one finds the leases by comparison.
-        let _ = context.ended.send(self.uid().unwrap_or_default());
+    fn give_up(&self, _: &Context) -> String {
         let user = self.status.as_ref().and_then(|status| status.username.as_deref()).unwrap_or("(none known)");
         format!(
-            "database user {user} could not be revoked: it is dropped as soon as the engine and the operator can, \
+            "database user {user} could not be revoked yet: it is dropped as soon as the engine and the database can, \
              at the latest when its lease ends"
         )
+    }
+
+    fn is_taken_over_by_namesake(&self) -> bool {
+        // Leases are owned by this object's UID.
+        false
     }
 }

@@ -21,8 +21,10 @@ use crate::operator::kind::{Done, namespace_of};
 use crate::operator::metrics;
 use crate::operator::tenant::Tenant;
 
-/// The longest time until the Secret is looked at again.
+/// The longest time until the Secret is looked at again where a change of it may go unnoticed.
 const RESYNC: Duration = Duration::from_secs(60);
+/// The same where it is watched: there only time itself brings work.
+const RESYNC_WATCHED: Duration = Duration::from_secs(6 * 3600);
 /// The shortest wait, so that rounding makes no busy loop.
 const SHORTEST: Duration = Duration::from_millis(200);
 
@@ -75,9 +77,10 @@ impl<'a> Pass<'a> {
             service_account: spec.service_account_name.clone(),
             role: engine_name(role_namespace, &spec.role_ref.name),
         };
-        let next = clock::add(context.clock.now(), RESYNC.mul_f64(context.random.jitter(0.1)));
+        let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
+        context.owned.follow(&namespace);
         Ok(Self {
-            target: Target::new(context.kube.clone(), object),
+            target: Target::new(context, object),
             requested_ttl: spec.ttl.as_ref().map(|ttl| seconds(ttl, "spec.ttl")).transpose()?,
             problems: Vec::new(),
             object,
@@ -115,6 +118,12 @@ impl<'a> Pass<'a> {
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
         let mut held = self.target.read().await?;
+        if let Err(error) = self.take_stock(&mut held).await {
+            if held.credential.is_none() {
+                return Err(error);
+            }
+            self.suffer("InventoryFailing", &error);
+        }
         match Renderer::new(&self.object.spec.destination, self.endpoint(), &self.context.clock) {
             Ok(renderer) => {
                 self.credential(&mut held, Some(&renderer)).await?;
@@ -134,6 +143,9 @@ impl<'a> Pass<'a> {
         self.report(&held);
         if self.problems.is_empty() {
             self.context.failures.clear(&self.tenant.uid);
+        }
+        if !self.context.owned.is_watching(&self.namespace) {
+            self.wake_at(clock::add(self.now(), RESYNC.mul_f64(self.context.random.jitter(0.1))));
         }
         let wait = Duration::try_from(self.next.duration_since(self.now())).unwrap_or_default().max(SHORTEST);
         let user = held.lease.as_ref().map_or("?", |lease| lease.username.as_str());

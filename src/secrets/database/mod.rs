@@ -63,6 +63,8 @@ struct Database {
     swept: Mutex<BTreeMap<String, sweep::Found>>,
     /// The roles whose users were found in the database, by connection and its version.
     proven: Mutex<BTreeMap<String, (Version, HashSet<String>)>>,
+    /// Young leases whose users a sweep has found already, with the moment of their issue.
+    met: Mutex<BTreeMap<String, Timestamp>>,
     setup: Setup,
     close: Trigger,
     closed: Shutdown,
@@ -75,8 +77,8 @@ impl Database {
         let rotation = Arc::new(Rotation::new(&setup, connections.clone()));
         let roles = Roles::new(rotation::names::dynamic_roles(&setup.view));
         let (close, closed) = shutdown::channel();
-        let (spares, swept, proven) = (Arc::default(), Mutex::default(), Mutex::default());
-        Self { connections, roles, spares, rotation, swept, proven, setup, close, closed }
+        let (spares, swept, proven, met) = (Arc::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { connections, roles, spares, rotation, swept, proven, met, setup, close, closed }
     }
 
     fn source(&self) -> Source<'_> {

@@ -17,12 +17,12 @@ use crate::secrets::{Ending, Held, Sample};
 use crate::wire::{Answer, Error, Fields};
 
 /// Between two sweeps; after one that took long, fifty times its length.
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a database may take to list its users, in a sweep that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A lease younger than that may still be on its way to its user.
+/// A lease younger than that may still be on its way to its user, unless an earlier sweep has met the user.
 const BEING_MADE: u64 = 60;
 
 /// What one sweep found for one connection.
@@ -225,6 +225,7 @@ impl Database {
     ) -> Result<BTreeMap<String, Found>, Error> {
         let mut lists: BTreeMap<_, _> = users.into_iter().map(|(name, users)| (name, Listed::new(users))).collect();
         let (mut missing, mut proven) = (Vec::new(), HashSet::new());
+        let mut met = self.met.lock().await;
         let look = |held: Held, record: Record| {
             let Some(list) = lists.get_mut(&record.connection) else { return };
             let settled = seconds_between(held.issued, listed) > BEING_MADE;
@@ -233,7 +234,10 @@ impl Database {
                 if !proven.contains(&origin) {
                     proven.insert(origin);
                 }
-            } else if settled && !held.ended {
+                if !settled {
+                    met.insert(held.id, held.issued);
+                }
+            } else if !held.ended && (settled || met.contains_key(&held.id)) {
                 missing.push((held.id, record));
             }
         };
@@ -246,6 +250,8 @@ impl Database {
             let shape = self.connections.get(&name).await?.spec.username;
             found.insert(name, list.found(&shape));
         }
+        met.retain(|_, issued| seconds_between(*issued, listed) <= BEING_MADE);
+        drop(met);
         for (id, record) in missing {
             if self.is_proven(&record.connection, &record.role).await? {
                 found.entry(record.connection).or_default().lost.push((id, record.username));

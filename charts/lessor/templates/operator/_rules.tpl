@@ -11,14 +11,6 @@
 - apiGroups: [lessor.dev]
   resources: [databaseconnections/finalizers, databaseroles/finalizers, dynamicdatabasesecrets/finalizers]
   verbs: [update]
-# Admin accounts are read, and destinations written, by name. There is no listing and no watching of Secrets.
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [get, create, patch]
-# The tenant's own ServiceAccount logs in for a DynamicDatabaseSecret, not the operator.
-- apiGroups: [""]
-  resources: [serviceaccounts/token]
-  verbs: [create]
 # The end of a pod ends its leases; a restart is over when the last old pod is gone.
 - apiGroups: [""]
   resources: [pods]

@@ -1,0 +1,109 @@
+//! The engine that the chart installed, asked through the API server's proxy as one of those who may log in to it.
+
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use crate::cluster::LESSOR_NAMESPACE;
+
+/// The engine with somebody's token.
+pub struct Installed {
+    client: Client,
+    token: String,
+}
+
+impl Installed {
+    /// As the operator, who may see whose leases there are.
+    ///
+    /// # Panics
+    /// When it cannot log in.
+    pub async fn as_operator(client: &Client) -> Self {
+        let login = json!({ "role": "lessor-operator" });
+        let (status, body) = Self::log_in(client, LESSOR_NAMESPACE, "lessor-operator", login).await;
+        Self::with(client, status, &body)
+    }
+
+    /// As a ServiceAccount for a DatabaseRole, in the name of the object `uid`: just as the operator asks for a credential.
+    ///
+    /// # Panics
+    /// When it cannot log in.
+    pub async fn as_tenant(client: &Client, namespace: &str, account: &str, role: &str, uid: &str, name: &str) -> Self {
+        let login = json!({ "role": role, "workload_uid": uid, "workload_name": name });
+        let (status, body) = Self::log_in(client, namespace, account, login).await;
+        Self::with(client, status, &body)
+    }
+
+    /// Status and body of a login as a ServiceAccount.
+    ///
+    /// # Panics
+    /// When Kubernetes gives no token, or the engine cannot be reached.
+    pub async fn log_in(client: &Client, namespace: &str, account: &str, mut login: Value) -> (u16, Value) {
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+        let spec = TokenRequestSpec { audiences: Some(vec!["lessor".into()]), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
+        login["jwt"] = json!(answer.expect("Kubernetes gives a token").status.and_then(|status| status.token));
+        ask(client, "", "POST", "auth/kubernetes/login", &login).await
+    }
+
+    fn with(client: &Client, status: u16, body: &Value) -> Self {
+        let token = body["auth"]["client_token"].as_str().map(str::to_owned);
+        Self { client: client.clone(), token: token.unwrap_or_else(|| panic!("login: {status} {}", body["errors"])) }
+    }
+
+    /// Status and body of a GET.
+    ///
+    /// # Panics
+    /// When the engine cannot be reached.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        ask(&self.client, &self.token, "GET", path, &Value::Null).await
+    }
+
+    /// Status and body of a POST.
+    ///
+    /// # Panics
+    /// When the engine cannot be reached.
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        ask(&self.client, &self.token, "POST", path, &body).await
+    }
+
+    /// The keys below a path.
+    ///
+    /// # Panics
+    /// When the engine cannot be reached.
+    pub async fn list(&self, path: &str) -> Vec<String> {
+        let (_, body) = self.get(&format!("{path}?list=true")).await;
+        let keys = body["data"]["keys"].as_array().cloned().unwrap_or_default();
+        keys.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// The ids of the leases that the workload of that UID owns, sorted.
+    ///
+    /// # Panics
+    /// When the engine cannot be reached or does not say.
+    pub async fn leases_of(&self, uid: &str) -> Vec<String> {
+        let (status, body) = self.get(&format!("sys/lessor/workloads/{uid}")).await;
+        assert_eq!(status, 200, "{}", body["errors"]);
+        let rows = body["data"]["leases"].as_array().cloned().unwrap_or_default();
+        let mut ids: Vec<_> = rows.iter().filter_map(|row| row["lease_id"].as_str()).map(str::to_owned).collect();
+        ids.sort();
+        ids
+    }
+}
+
+async fn ask(client: &Client, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let uri = format!("/api/v1/namespaces/{LESSOR_NAMESPACE}/services/https:lessor-engine:8200/proxy/v1/{path}");
+    let mut request = http::Request::builder().method(method).uri(uri).header("content-type", "application/json");
+    if !token.is_empty() {
+        request = request.header("x-vault-token", token);
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(serde_json::to_vec(body).unwrap()) };
+    let answer = client.send(request.body(body).unwrap()).await.expect("the API server answers");
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.expect("the answer is whole").to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}

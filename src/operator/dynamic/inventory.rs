@@ -1,0 +1,157 @@
+//! What the engine has of an object's leases, beside what the object knows of them.
+//!
+//! A credential that was made and never reached its Secret, because the operator crashed in between, is named nowhere: its
+//! lease is ended. One whose Secret was deleted may still be in use by running pods: it is taken up again among the earlier
+//! leases, and ends like these once its pods have moved on.
+
+use kube::runtime::events::EventType;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::destination::Held;
+use super::record::{LeaseId, LeaseRecord, PreviousLease};
+use super::sync::Pass;
+use crate::api::DynamicDatabaseSecretStatus;
+use crate::api::condition::whole_seconds;
+use crate::base::Timestamp;
+use crate::operator::error::Error;
+
+/// A lease that an object owns, as the engine has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Owned {
+    #[serde(rename = "lease_id")]
+    id: LeaseId,
+    #[serde(default)]
+    username: Option<String>,
+    issue_time: Timestamp,
+    /// Whole seconds left.
+    ttl: u64,
+    renewable: bool,
+    /// Whether the engine is at its end already.
+    ended: bool,
+}
+
+/// What to do about the leases that the Secret does not name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Findings {
+    /// The status knows them: their credentials were delivered.
+    delivered: Vec<Owned>,
+    /// Nobody knows them: their credentials reached nobody.
+    surplus: Vec<Owned>,
+}
+
+/// Sorts what the engine has by who knows of it; `named` are the leases in the Secret.
+fn compare(named: &[&LeaseId], status: &DynamicDatabaseSecretStatus, owned: Vec<Owned>) -> Findings {
+    let known = status.lease.iter().chain(status.pending_revocations.iter().map(|pending| &pending.lease));
+    let known: Vec<&str> = known.map(|lease| lease.reference.as_str()).collect();
+    let mut findings = Findings::default();
+    for lease in owned.into_iter().filter(|lease| !lease.ended && !named.contains(&&lease.id)) {
+        let list = match known.contains(&lease.id.reference().as_str()) {
+            true => &mut findings.delivered,
+            false => &mut findings.surplus,
+        };
+        list.push(lease);
+    }
+    findings
+}
+
+impl Pass<'_> {
+    /// Looks at the engine's list if the Secret has lost what it named, or the engine has more than it names.
+    ///
+    /// # Errors
+    /// When the engine cannot be asked.
+    pub(super) async fn take_stock(&mut self, held: &mut Held) -> Result<(), Error> {
+        let lost = held.lease.is_none() && self.status.lease.is_some();
+        let surplus = self.context.take_surplus(&self.tenant.uid);
+        if !lost && !surplus {
+            return Ok(());
+        }
+        let named = held.lease.iter().chain(held.previous.iter().map(|old| &old.lease));
+        let named: Vec<&LeaseId> = named.map(|lease| &lease.id).collect();
+        let findings = compare(&named, self.status, self.owned_leases().await?);
+        for lease in findings.surplus {
+            self.end_surplus(lease).await?;
+        }
+        if findings.delivered.is_empty() {
+            return Ok(());
+        }
+        let now = whole_seconds(self.now());
+        held.previous.extend(findings.delivered.into_iter().map(|lease| self.taken_up(lease, now)));
+        // Where a credential is missing, the whole Secret is about to be written, with these leases in it.
+        if held.lease.is_some() { self.target.set_previous(&held.previous).await } else { Ok(()) }
+    }
+
+    async fn owned_leases(&self) -> Result<Vec<Owned>, Error> {
+        let what = "cannot ask the engine for this object's leases";
+        let answer = self.context.session.read(&format!("sys/lessor/workloads/{}", self.tenant.uid)).await;
+        // Another engine has no such list; there leases end with the token that asked for them.
+        let data = answer.map_err(Error::engine(what))?.and_then(|envelope| envelope.data);
+        let Some(rows) = data.map(|mut data| data["leases"].take()) else { return Ok(Vec::new()) };
+        serde_json::from_value(rows).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))
+    }
+
+    async fn end_surplus(&mut self, lease: Owned) -> Result<(), Error> {
+        let user = lease.username.as_deref().unwrap_or("?");
+        let body = json!({ "lease_id": lease.id.expose(), "sync": false });
+        let answer = self.context.session.write("sys/leases/revoke", &body).await;
+        answer.map_err(Error::engine(format!("cannot revoke the lease of user {user:?}")))?;
+        let note = format!("database user {user} is dropped: it was made and never delivered");
+        self.context.publish(self.object, EventType::Normal, "SurplusUserRevoked", "Revoke", &note).await;
+        Ok(())
+    }
+
+    fn taken_up(&self, lease: Owned, now: Timestamp) -> PreviousLease {
+        let lease = LeaseRecord {
+            username: lease.username.unwrap_or_default(),
+            issued: lease.issue_time,
+            ttl: self.status.lease.as_ref().and_then(|status| u64::try_from(status.ttl).ok()).unwrap_or(lease.ttl),
+            renewable: lease.renewable,
+            role: self.tenant.role.clone(),
+            service_account: self.tenant.service_account.clone(),
+            requested_ttl: None,
+            // Its password is known to running pods only.
+            fingerprint: String::new(),
+            id: lease.id,
+        };
+        PreviousLease { lease, replaced: now }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::record;
+    use super::*;
+    use crate::api::dynamic_secret::PendingRevocation;
+
+    fn owned(id: &str) -> Owned {
+        let text = json!({ "lease_id": id, "username": "v", "issue_time": "2026-01-01T00:00:00Z", "ttl": 60,
+            "renewable": true, "ended": false });
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn ids(leases: &[Owned]) -> Vec<&str> {
+        leases.iter().map(|lease| lease.id.expose()).collect()
+    }
+
+    #[test]
+    fn what_was_made_and_never_written_is_surplus() {
+        let (old, now) = (LeaseId::new("old"), LeaseId::new("now"));
+        let ended = Owned { ended: true, ..owned("ending") };
+        let all = vec![owned("old"), owned("now"), owned("crash"), ended];
+        let found = compare(&[&old, &now], &DynamicDatabaseSecretStatus::default(), all);
+        assert_eq!((ids(&found.surplus), found.delivered.len()), (vec!["crash"], 0));
+    }
+
+    #[test]
+    fn what_a_deleted_secret_held_is_taken_up_again() {
+        let status = |id: &str| record(id).status(Timestamp::UNIX_EPOCH, 60);
+        let pending = PendingRevocation { username: "v".into(), lease: status("old"), unused_since: None };
+        let status = DynamicDatabaseSecretStatus {
+            lease: Some(status("now")),
+            pending_revocations: vec![pending],
+            ..DynamicDatabaseSecretStatus::default()
+        };
+        let found = compare(&[], &status, vec![owned("old"), owned("now"), owned("crash")]);
+        assert_eq!((ids(&found.delivered), ids(&found.surplus)), (vec!["old", "now"], vec!["crash"]));
+    }
+}
