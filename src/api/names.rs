@@ -16,6 +16,10 @@ pub const INJECTED: &str = "lessor.dev/injected";
 pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
 /// Annotation of a Secret: the lease behind its credential, as JSON.
 pub const LEASE: &str = "lessor.dev/lease";
+/// Annotation of a Secret: the leases behind the credentials of its additional users, as JSON.
+pub const ADDITIONAL_LEASES: &str = "lessor.dev/additional-leases";
+/// Annotation of a Secret: what its content was made from, and the keys that are the operator's, as JSON.
+pub const RECIPE: &str = "lessor.dev/recipe";
 /// Annotation of a Secret: leases whose credentials it held before and that still live, as JSON.
 pub const PREVIOUS_LEASES: &str = "lessor.dev/previous-leases";
 /// Annotation of a Secret: the hash of what the operator wrote into it.

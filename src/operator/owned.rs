@@ -116,9 +116,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The object that a Secret belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Owner {
-    kind: String,
-    name: String,
+pub struct Owner {
+    /// Its kind.
+    pub kind: String,
+    /// Its name, in the Secret's namespace.
+    pub name: String,
+}
+
+impl Owner {
+    /// Asks for a reconcile of it.
+    pub fn wake(&self, context: &Context, namespace: &str) {
+        if self.kind == DynamicDatabaseSecret::kind(&()) {
+            context.secrets.wake_one(namespace, &self.name);
+        }
+    }
 }
 
 fn owner_of(secret: &PartialObjectMeta<KubeSecret>) -> Option<Owner> {
@@ -239,9 +250,7 @@ fn take(context: &Context, namespace: &str, change: Change) {
             owner
         }
     };
-    if owner.kind == DynamicDatabaseSecret::kind(&()) {
-        context.secrets.wake_one(namespace, &owner.name);
-    }
+    owner.wake(context, namespace);
 }
 
 #[cfg(test)]

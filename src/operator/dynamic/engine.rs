@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::content::Credential;
-use super::destination::fingerprint;
+use super::held::fingerprint;
 use super::record::{LeaseId, LeaseRecord};
 use crate::base::Secret;
 use crate::client::{self, Client};

@@ -3,13 +3,17 @@
 //! What is true stands in the Secret (credential and leases, `record.rs`) and at the engine; the status adds the times of
 //! renewals. So a restarted operator, a repeated look or a lost status make no new credential.
 
+mod additional;
 mod content;
 mod destination;
 mod endpoint;
 mod engine;
+mod formats;
+mod held;
 mod inventory;
 mod plan;
 mod record;
+mod refresh;
 mod report;
 mod restart;
 mod rotation;
