@@ -24,6 +24,8 @@ mod operator;
 mod outside;
 mod rights;
 mod rotation;
+mod schemas;
+mod secrets;
 mod spares;
 mod tenancy;
 mod workload;
