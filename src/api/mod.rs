@@ -9,6 +9,7 @@ pub mod dynamic_secret;
 pub mod names;
 pub mod period;
 pub mod role;
+pub mod static_role;
 
 pub use additional_user::AdditionalUser;
 pub use connection::{DatabaseConnection, DatabaseConnectionSpec, DatabaseConnectionStatus};
@@ -17,3 +18,4 @@ pub use destination::Destination;
 pub use dynamic_secret::{DynamicDatabaseSecret, DynamicDatabaseSecretSpec, DynamicDatabaseSecretStatus};
 pub use period::Period;
 pub use role::{DatabaseRole, DatabaseRoleSpec, DatabaseRoleStatus};
+pub use static_role::{StaticDatabaseRole, StaticDatabaseRoleSpec, StaticDatabaseRoleStatus};

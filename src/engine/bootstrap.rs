@@ -54,15 +54,20 @@ fn operator_policy(plan: &Plan, operator: &Operator) -> String {
         format!("{database}/config"),
         format!("{database}/roles/*"),
         format!("{database}/roles"),
+        format!("{database}/static-roles/*"),
+        format!("{database}/static-roles"),
         format!("auth/{login}/role/*"),
         format!("auth/{login}/role"),
         "sys/policies/acl/lessor-role-*".to_owned(),
+        "sys/policies/password/lessor-role-*".to_owned(),
     ] {
         text.push_str(&format!("path {path:?} {{ capabilities = {all} }}\n"));
     }
     // The operator must not widen its own login.
     text.push_str(&format!("path \"auth/{login}/role/{}\" {{ capabilities = [\"read\"] }}\n", operator.role));
-    text.push_str(&format!("path \"{database}/reset/*\" {{ capabilities = [\"update\"] }}\n"));
+    for path in ["reset", "rotate-role"] {
+        text.push_str(&format!("path \"{database}/{path}/*\" {{ capabilities = [\"update\"] }}\n"));
+    }
     for path in ["sys/leases/lookup", "sys/leases/renew", "sys/leases/revoke"] {
         text.push_str(&format!("path {path:?} {{ capabilities = [\"update\"] }}\n"));
     }
@@ -145,6 +150,9 @@ mod tests {
         assert_eq!(access.may_write("auth/kubernetes/role/a.b", &none), (true, true));
         assert_eq!(access.may_write("auth/kubernetes/role/lessor-operator", &none), (false, false));
         assert!(!access.may(Operation::Read, "database/creds/a.b", &none));
+        assert_eq!(access.may_write("database/static-roles/a.b", &none), (true, true));
+        assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none));
+        assert_eq!(access.may_write("sys/policies/password/default", &none), (false, false));
         assert_eq!(access.may_write("auth/token/create", &none), (false, false));
         assert_eq!(access.may_write("sys/policies/acl/default", &none), (false, false));
         assert!(access.has_sudo("sys/lessor/workloads/end"));
