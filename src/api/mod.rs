@@ -10,6 +10,7 @@ pub mod names;
 pub mod period;
 pub mod role;
 pub mod static_role;
+pub mod static_secret;
 
 pub use additional_user::AdditionalUser;
 pub use connection::{DatabaseConnection, DatabaseConnectionSpec, DatabaseConnectionStatus};
@@ -19,3 +20,4 @@ pub use dynamic_secret::{DynamicDatabaseSecret, DynamicDatabaseSecretSpec, Dynam
 pub use period::Period;
 pub use role::{DatabaseRole, DatabaseRoleSpec, DatabaseRoleStatus};
 pub use static_role::{StaticDatabaseRole, StaticDatabaseRoleSpec, StaticDatabaseRoleStatus};
+pub use static_secret::{StaticDatabaseSecret, StaticDatabaseSecretSpec, StaticDatabaseSecretStatus};

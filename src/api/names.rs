@@ -14,6 +14,10 @@ pub const FINALIZER: &str = "lessor.dev/revoke";
 pub const INJECTED: &str = "lessor.dev/injected";
 /// Annotation of a Secret: the DynamicDatabaseSecret that it belongs to.
 pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
+/// Annotation of a Secret: the StaticDatabaseSecret that it belongs to.
+pub const STATIC_OWNER: &str = "lessor.dev/static-database-secret";
+/// Annotation of a Secret: the account whose password it holds, and when that was made, as JSON.
+pub const STATIC_ACCOUNT: &str = "lessor.dev/static-account";
 /// Annotation of a Secret: the lease behind its credential, as JSON.
 pub const LEASE: &str = "lessor.dev/lease";
 /// Annotation of a Secret: the leases behind the credentials of its additional users, as JSON.

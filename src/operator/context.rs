@@ -20,7 +20,7 @@ use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
 use crate::api::names::MANAGER;
-use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole};
+use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
 use crate::base::telemetry;
 use crate::base::{Clock, Random};
 use crate::client::Client;
@@ -62,6 +62,8 @@ pub struct Context {
     pub secrets: Watched<DynamicDatabaseSecret>,
     /// All StaticDatabaseRoles.
     pub static_roles: Watched<StaticDatabaseRole>,
+    /// All StaticDatabaseSecrets.
+    pub static_secrets: Watched<StaticDatabaseSecret>,
     /// All namespaces; `None` when the operator is limited to some and may not list them.
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// UIDs of workloads whose end the engine has to be told.
@@ -92,6 +94,8 @@ pub struct Kinds {
     pub secrets: Watched<DynamicDatabaseSecret>,
     /// All StaticDatabaseRoles.
     pub static_roles: Watched<StaticDatabaseRole>,
+    /// All StaticDatabaseSecrets.
+    pub static_secrets: Watched<StaticDatabaseSecret>,
 }
 
 impl Context {
@@ -123,6 +127,7 @@ impl Context {
             roles: kinds.roles,
             secrets: kinds.secrets,
             static_roles: kinds.static_roles,
+            static_secrets: kinds.static_secrets,
             namespaces: None,
             ended,
             owned,
@@ -164,6 +169,7 @@ impl Context {
             || self.roles.any_in(namespace, except)
             || self.secrets.any_in(namespace, except)
             || self.static_roles.any_in(namespace, except)
+            || self.static_secrets.any_in(namespace, except)
     }
 
     /// Returns once everything that reconcilers look up was listed.
@@ -172,6 +178,7 @@ impl Context {
         self.roles.ready().await;
         self.secrets.ready().await;
         self.static_roles.ready().await;
+        self.static_secrets.ready().await;
         if let Some(namespaces) = &self.namespaces
             && namespaces.wait_until_ready().await.is_err()
         {

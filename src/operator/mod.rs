@@ -6,6 +6,7 @@
 //! | `connection.rs`, `role.rs`, `static_role/` | DatabaseConnection, DatabaseRole and StaticDatabaseRole into the engine |
 //! | `login_role.rs` (`allow.rs`) | whom a role of either kind lets in |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
+//! | `static_secret/` | StaticDatabaseSecret: the password of a static role in a Secret, and the restarts after its changes |
 //! | `workloads.rs` (`surplus.rs`) | pods and objects that are gone, to the engine; leases that are gone, to their objects |
 //! | `owned.rs` | Secrets that somebody edits or deletes, to their objects |
 //! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
@@ -21,7 +22,7 @@
 //!
 //! | group | resources | verbs | for |
 //! |---|---|---|---|
-//! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles | get, list, watch, patch | reading; patch sets the finalizer |
+//! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
 //! | lessor.dev | the same with `/status` | patch | status |
 //! | lessor.dev | the same with `/finalizers` | update | owner references where OwnerReferencesPermissionEnforcement is on |
 //! | (core) | pods | get, list, watch | injected pods; old pods of a restart |
@@ -70,6 +71,7 @@ mod role;
 mod same_name;
 mod session;
 mod static_role;
+mod static_secret;
 mod surplus;
 mod tenant;
 mod watched;
@@ -87,7 +89,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 
 use crate::api::role::Allowed;
-use crate::api::{DatabaseConnection, DatabaseRole};
+use crate::api::{DatabaseConnection, DatabaseRole, StaticDatabaseRole};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random, telemetry};
 use context::{Context, Kinds};
@@ -114,11 +116,12 @@ pub async fn run(
     let (roles, role_feeds) = Watched::new(&namespaces);
     let (secrets, secret_feeds) = Watched::new(&namespaces);
     let (static_roles, static_role_feeds) = Watched::new(&namespaces);
+    let (static_secrets, static_secret_feeds) = Watched::new(&namespaces);
     let (namespace_store, namespace_writer) = reflector::store();
     let (ended, ends) = mpsc::unbounded_channel();
     let (owned, followed) = OwnedSecrets::new();
     let (listen, election) = (options.listen, options.election.clone());
-    let kinds = Kinds { connections, roles, secrets, static_roles };
+    let kinds = Kinds { connections, roles, secrets, static_roles, static_secrets };
     let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
     context.namespaces = namespaces.is_empty().then_some(namespace_store);
     let context = Arc::new(context);
@@ -143,7 +146,8 @@ pub async fn run(
     parts.kind(connection_feeds, &context.connections, wake_roles);
     parts.kind(role_feeds, &context.roles, wake_secrets);
     parts.kind(secret_feeds, &context.secrets, |_, _| {});
-    parts.kind(static_role_feeds, &context.static_roles, |_, _| {});
+    parts.kind(static_role_feeds, &context.static_roles, wake_static_secrets);
+    parts.kind(static_secret_feeds, &context.static_secrets, |_, _| {});
     parts.forever("the watch of rotations", static_role::watch_rotations(context.clone()));
     parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces, ends));
     parts.forever("the watch of owned Secrets", owned::run(context.clone(), followed));
@@ -163,6 +167,15 @@ fn wake_roles(context: &Context, connection: &DatabaseConnection) {
 fn wake_secrets(context: &Context, role: &DatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.secrets.wake(|secret| {
+        let reference = &secret.spec.role_ref;
+        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+    });
+}
+
+/// A static role whose password has changed matters to the Secrets that hold it.
+fn wake_static_secrets(context: &Context, role: &StaticDatabaseRole) {
+    let (namespace, name) = (namespace_of(role), role.name_any());
+    context.static_secrets.wake(|secret| {
         let reference = &secret.spec.role_ref;
         reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
     });

@@ -15,8 +15,8 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::context::Context;
-use crate::api::DynamicDatabaseSecret;
 use crate::api::names::{GROUP, MANAGED_BY, MANAGER};
+use crate::api::{DynamicDatabaseSecret, StaticDatabaseSecret};
 use crate::base::telemetry;
 
 /// What reconcilers tell of the Secrets that they write, and which namespaces are followed.
@@ -128,6 +128,8 @@ impl Owner {
     pub fn wake(&self, context: &Context, namespace: &str) {
         if self.kind == DynamicDatabaseSecret::kind(&()) {
             context.secrets.wake_one(namespace, &self.name);
+        } else if self.kind == StaticDatabaseSecret::kind(&()) {
+            context.static_secrets.wake_one(namespace, &self.name);
         }
     }
 }

@@ -126,7 +126,7 @@ fn refusal(tenant: &Tenant, error: client::Error) -> Error {
         Some(403) => Error::refused(
             "Denied",
             format!(
-                "ServiceAccount {namespace}/{service_account} may not use DatabaseRole {role_namespace}/{role_name}: \
+                "ServiceAccount {namespace}/{service_account} may not use the role {role_namespace}/{role_name}: \
                  name it in spec.allow of that role ({error})"
             ),
         ),
@@ -134,7 +134,7 @@ fn refusal(tenant: &Tenant, error: client::Error) -> Error {
         Some(400) => Error::waiting(
             "RoleNotUsable",
             format!(
-                "spec.roleRef: DatabaseRole {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
+                "spec.roleRef: the role {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
                  in its spec.allow ({error})"
             ),
         ),

@@ -21,7 +21,10 @@ pub enum Renewal {
 }
 
 /// Calls the engine as `tenant`, with another login when the engine does not know the token any more.
-async fn call<T, F: Future<Output = Result<T, client::Error>>>(
+///
+/// # Errors
+/// When the tenant cannot log in; the engine's own answer is inside.
+pub async fn call<T, F: Future<Output = Result<T, client::Error>>>(
     context: &Context,
     tenant: &Tenant,
     request: impl Fn(Client) -> F,

@@ -4,18 +4,18 @@
 //! renewals. So a restarted operator, a repeated look or a lost status make no new credential.
 
 mod additional;
-mod content;
-mod destination;
-mod endpoint;
-mod engine;
+pub(super) mod content;
+pub(super) mod destination;
+pub(super) mod endpoint;
+pub(super) mod engine;
 mod formats;
 mod held;
 mod inventory;
 mod plan;
-mod record;
+pub(super) mod record;
 mod refresh;
 mod report;
-mod restart;
+pub(super) mod restart;
 mod rotation;
 mod sync;
 

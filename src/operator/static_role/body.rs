@@ -45,6 +45,11 @@ pub fn role(spec: &StaticDatabaseRoleSpec, namespace: &str, own_policy: &str) ->
     Ok(body)
 }
 
+/// How long the former one of two accounts keeps its password at least, whole seconds; `None` for a single account.
+pub fn grace(spec: &StaticDatabaseRoleSpec) -> Option<u64> {
+    role(spec, "", "").ok()?.get("grace_period")?.as_u64()
+}
+
 fn optional(period: Option<&Period>, field: &str) -> Result<Option<u64>, Error> {
     period.map(|period| period.seconds(field).map_err(|text| Error::refused("InvalidConfiguration", text))).transpose()
 }
@@ -96,6 +101,7 @@ mod tests {
         ] {
             let mut fields = fields;
             fields["usernames"] = json!(["a", "b"]);
+            assert_eq!(grace(&spec(fields.clone())), Some(expected), "{fields}");
             let body = body(fields.clone());
             assert_eq!((&body["usernames"], &body["grace_period"]), (&json!(["a", "b"]), &json!(expected)), "{fields}");
         }

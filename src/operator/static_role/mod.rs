@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret as KubeSecret;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+pub use self::body::grace;
 use self::observed::Observed;
 pub use self::watch::watch_rotations;
 use super::connection;
