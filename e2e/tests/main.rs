@@ -27,5 +27,6 @@ mod rotation;
 mod schemas;
 mod secrets;
 mod spares;
+mod static_accounts;
 mod tenancy;
 mod workload;
