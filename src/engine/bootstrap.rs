@@ -88,9 +88,12 @@ impl Core {
         if let Some(path) = &plan.database
             && self.mounts.get(&mount::normal_path(path)?).is_none()
         {
-            self.mounts
-                .add(mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?)
-                .await?;
+            let entry = mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?;
+            let name = entry.path.clone();
+            self.mounts.add(entry).await?;
+            if let Some(mounted) = self.mounts.get(&name) {
+                self.set_going(&mounted);
+            }
         }
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };
         let name = mount::normal_path(&kubernetes.path)?;
