@@ -264,7 +264,7 @@ async fn accounts_bound_by_both_names_admit_no_other_combination() {
     for accounts in [json!(["else/*", "ns/sa"]), json!("ns/*")] {
         f.write("role/app", only(accounts.clone())).await.unwrap();
         f.login_with(jwt(json!({}))).await.unwrap();
-        assert_eq!(f.read("role/app").await["bound_service_accounts"].is_array(), true);
+        assert!(f.read("role/app").await["bound_service_accounts"].is_array());
     }
     let half = json!({"bound_service_account_names": ["sa"]});
     let (status, text) = f.write("role/app", half).await.unwrap_err();
