@@ -42,7 +42,7 @@ async fn ready(kind: &str, namespace: &str, name: &str) -> String {
 }
 
 /// Waits for a Ready condition that is False and says all of `texts`.
-async fn refused(kind: &str, namespace: &str, name: &str, texts: &[&str]) {
+pub async fn refused(kind: &str, namespace: &str, name: &str, texts: &[&str]) {
     let what = format!("{kind}/{name} is not Ready and says {texts:?}");
     eventually(&what, SOON, || async {
         let found = ready(kind, namespace, name).await;

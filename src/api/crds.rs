@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use super::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
+use super::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
 
 /// Why the files could not be written or compared.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,13 @@ fn list(paths: &[PathBuf]) -> String {
 
 /// The definition of every kind.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![DatabaseConnection::crd(), DatabaseRole::crd(), DynamicDatabaseSecret::crd()]
+    vec![
+        DatabaseConnection::crd(),
+        DatabaseRole::crd(),
+        DynamicDatabaseSecret::crd(),
+        StaticDatabaseRole::crd(),
+        StaticDatabaseSecret::crd(),
+    ]
 }
 
 /// Every definition as a file: its name (`databaseroles.lessor.dev.yaml`) and its YAML.

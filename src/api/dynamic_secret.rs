@@ -2,15 +2,15 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Period;
+use super::additional_user::{AdditionalUser, AdditionalUserStatus};
 use super::condition::conditions;
+pub use super::destination::Destination;
 
 /// A short-lived database user, delivered as a Secret.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,24 +36,58 @@ use super::condition::conditions;
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = 1
     ),
+    printcolumn(
+        name = "Degraded",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Degraded\")].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Rotating",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Rotating\")].status",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.refreshAfter) || duration(self.refreshAfter) > duration(self.rotation.grace)")
+        .message("refreshAfter must be longer than rotation.grace, or old users would never be gone"),
+    validation = Rule::new("!has(self.additionalUsers) || !has(self.destination.templates) || self.additionalUsers.all(user, !has(user.formats) || user.formats.all(key, !(key in self.destination.templates)))")
+        .message("additionalUsers.formats and destination.templates write the same key; give one of them another name"),
+    validation = Rule::new("!has(self.additionalUsers) || !has(self.destination.formats) || self.additionalUsers.all(user, !has(user.formats) || user.formats.all(key, !(key in self.destination.formats)))")
+        .message("additionalUsers.formats and destination.formats write the same key; give one of them another name")
+)]
 pub struct DynamicDatabaseSecretSpec {
     /// The DatabaseRole to have a user of. It must allow `serviceAccountName` of this namespace.
     pub role_ref: RoleRef,
 
     /// The ServiceAccount of this namespace that asks for the user: the operator logs in as it, never with its own rights.
+    #[serde(default = "default_account")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub service_account_name: String,
 
     /// The Secret to write.
     pub destination: Destination,
 
-    /// Asks for a shorter life than the role's defaultTTL.
+    /// Further users in the same Secret. All of its users are replaced together, so that one restart moves the consumers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub additional_users: Vec<AdditionalUser>,
+
+    /// Asks for another life than the role's defaultTTL, up to its maxTTL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("ttl must be at least 1s"))]
     pub ttl: Option<Period>,
+
+    /// After how long the users are replaced even though they could live on. A replacement that is under way is finished first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("refreshAfter must be at least 10s"))]
+    pub refresh_after: Option<Period>,
 
     /// After how much of the lease it is renewed, in percent.
     #[serde(default = "two_thirds")]
@@ -80,44 +114,6 @@ pub struct RoleRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
-}
-
-/// The Secret that is written, in the namespace of this object. One that somebody else made is never touched.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.name == oldSelf.name")
-    .message("destination.name cannot change: make a new DynamicDatabaseSecret for the other Secret"))]
-#[x_kube(validation = Rule::new("self.type == oldSelf.type")
-    .message("destination.type cannot change, because a Secret's type cannot: make a new DynamicDatabaseSecret"))]
-pub struct Destination {
-    /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Its type.
-    #[serde(rename = "type", default = "opaque")]
-    #[schemars(length(min = 1, max = 253))]
-    pub kind: String,
-    /// Labels for it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('lessor.dev/') && key != 'app.kubernetes.io/managed-by')")
-        .message("labels below lessor.dev/ and app.kubernetes.io/managed-by are the operator's own"))]
-    pub labels: BTreeMap<String, String>,
-    /// Annotations for it.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('lessor.dev/'))")
-        .message("annotations below lessor.dev/ are the operator's own"))]
-    pub annotations: BTreeMap<String, String>,
-    /// Keys beside `username` and `password`, each a Go template over `.username`, `.password`, `.host`, `.port` and
-    /// `.database`: `url: postgresql://{{ .username }}:{{ .password | urlquery }}@{{ .host }}:{{ .port }}/{{ .database }}`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("!('username' in self || 'password' in self)")
-        .message("templates: username and password are always there; give the text another key"))]
-    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$'))")
-        .message("templates: a key consists of letters, digits, '-', '_' and '.'"))]
-    pub templates: BTreeMap<String, String>,
 }
 
 /// How one user follows another.
@@ -186,6 +182,10 @@ pub struct DynamicDatabaseSecretStatus {
     /// The lease of that user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseStatus>,
+    /// The additional users in the Secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub additional_users: Vec<AdditionalUserStatus>,
     /// When the Secret was last given a new user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<Time>,
@@ -249,14 +249,14 @@ pub struct RestartStatus {
 
 conditions!(DynamicDatabaseSecretStatus);
 
+fn default_account() -> String {
+    "default".to_owned()
+}
+
 fn two_thirds() -> u8 {
     67
 }
 
 fn two_minutes() -> Period {
     Period::new("2m")
-}
-
-fn opaque() -> String {
-    "Opaque".to_owned()
 }

@@ -14,8 +14,16 @@ pub const FINALIZER: &str = "lessor.dev/revoke";
 pub const INJECTED: &str = "lessor.dev/injected";
 /// Annotation of a Secret: the DynamicDatabaseSecret that it belongs to.
 pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
+/// Annotation of a Secret: the StaticDatabaseSecret that it belongs to.
+pub const STATIC_OWNER: &str = "lessor.dev/static-database-secret";
+/// Annotation of a Secret: the account whose password it holds, and when that was made, as JSON.
+pub const STATIC_ACCOUNT: &str = "lessor.dev/static-account";
 /// Annotation of a Secret: the lease behind its credential, as JSON.
 pub const LEASE: &str = "lessor.dev/lease";
+/// Annotation of a Secret: the leases behind the credentials of its additional users, as JSON.
+pub const ADDITIONAL_LEASES: &str = "lessor.dev/additional-leases";
+/// Annotation of a Secret: what its content was made from, and the keys that are the operator's, as JSON.
+pub const RECIPE: &str = "lessor.dev/recipe";
 /// Annotation of a Secret: leases whose credentials it held before and that still live, as JSON.
 pub const PREVIOUS_LEASES: &str = "lessor.dev/previous-leases";
 /// Annotation of a Secret: the hash of what the operator wrote into it.

@@ -54,15 +54,20 @@ fn operator_policy(plan: &Plan, operator: &Operator) -> String {
         format!("{database}/config"),
         format!("{database}/roles/*"),
         format!("{database}/roles"),
+        format!("{database}/static-roles/*"),
+        format!("{database}/static-roles"),
         format!("auth/{login}/role/*"),
         format!("auth/{login}/role"),
         "sys/policies/acl/lessor-role-*".to_owned(),
+        "sys/policies/password/lessor-role-*".to_owned(),
     ] {
         text.push_str(&format!("path {path:?} {{ capabilities = {all} }}\n"));
     }
     // The operator must not widen its own login.
     text.push_str(&format!("path \"auth/{login}/role/{}\" {{ capabilities = [\"read\"] }}\n", operator.role));
-    text.push_str(&format!("path \"{database}/reset/*\" {{ capabilities = [\"update\"] }}\n"));
+    for path in ["reset", "rotate-role"] {
+        text.push_str(&format!("path \"{database}/{path}/*\" {{ capabilities = [\"update\"] }}\n"));
+    }
     for path in ["sys/leases/lookup", "sys/leases/renew", "sys/leases/revoke"] {
         text.push_str(&format!("path {path:?} {{ capabilities = [\"update\"] }}\n"));
     }
@@ -83,9 +88,12 @@ impl Core {
         if let Some(path) = &plan.database
             && self.mounts.get(&mount::normal_path(path)?).is_none()
         {
-            self.mounts
-                .add(mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?)
-                .await?;
+            let entry = mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?;
+            let name = entry.path.clone();
+            self.mounts.add(entry).await?;
+            if let Some(mounted) = self.mounts.get(&name) {
+                self.set_going(&mounted);
+            }
         }
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };
         let name = mount::normal_path(&kubernetes.path)?;
@@ -145,6 +153,9 @@ mod tests {
         assert_eq!(access.may_write("auth/kubernetes/role/a.b", &none), (true, true));
         assert_eq!(access.may_write("auth/kubernetes/role/lessor-operator", &none), (false, false));
         assert!(!access.may(Operation::Read, "database/creds/a.b", &none));
+        assert_eq!(access.may_write("database/static-roles/a.b", &none), (true, true));
+        assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none));
+        assert_eq!(access.may_write("sys/policies/password/default", &none), (false, false));
         assert_eq!(access.may_write("auth/token/create", &none), (false, false));
         assert_eq!(access.may_write("sys/policies/acl/default", &none), (false, false));
         assert!(access.has_sudo("sys/lessor/workloads/end"));

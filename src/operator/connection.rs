@@ -121,7 +121,11 @@ impl Secrets {
     }
 }
 
-fn text(secret: &KubeSecret, key: &str, namespace: &str, field: &str) -> Result<String, Error> {
+/// The text under a key of a Secret that `field` names.
+///
+/// # Errors
+/// [`Error::Refused`] when there is none.
+pub(super) fn text(secret: &KubeSecret, key: &str, namespace: &str, field: &str) -> Result<String, Error> {
     let wrong = |problem: &str| {
         let name = secret.name_any();
         Error::refused("SecretIncomplete", format!("{field}: Secret {namespace}/{name} {problem} {key:?}"))

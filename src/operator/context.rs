@@ -20,7 +20,7 @@ use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
 use crate::api::names::MANAGER;
-use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
+use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
 use crate::base::telemetry;
 use crate::base::{Clock, Random};
 use crate::client::Client;
@@ -60,6 +60,10 @@ pub struct Context {
     pub roles: Watched<DatabaseRole>,
     /// All DynamicDatabaseSecrets.
     pub secrets: Watched<DynamicDatabaseSecret>,
+    /// All StaticDatabaseRoles.
+    pub static_roles: Watched<StaticDatabaseRole>,
+    /// All StaticDatabaseSecrets.
+    pub static_secrets: Watched<StaticDatabaseSecret>,
     /// All namespaces; `None` when the operator is limited to some and may not list them.
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// UIDs of workloads whose end the engine has to be told.
@@ -88,6 +92,10 @@ pub struct Kinds {
     pub roles: Watched<DatabaseRole>,
     /// All DynamicDatabaseSecrets.
     pub secrets: Watched<DynamicDatabaseSecret>,
+    /// All StaticDatabaseRoles.
+    pub static_roles: Watched<StaticDatabaseRole>,
+    /// All StaticDatabaseSecrets.
+    pub static_secrets: Watched<StaticDatabaseSecret>,
 }
 
 impl Context {
@@ -118,6 +126,8 @@ impl Context {
             connections: kinds.connections,
             roles: kinds.roles,
             secrets: kinds.secrets,
+            static_roles: kinds.static_roles,
+            static_secrets: kinds.static_secrets,
             namespaces: None,
             ended,
             owned,
@@ -158,6 +168,8 @@ impl Context {
         self.connections.any_in(namespace, except)
             || self.roles.any_in(namespace, except)
             || self.secrets.any_in(namespace, except)
+            || self.static_roles.any_in(namespace, except)
+            || self.static_secrets.any_in(namespace, except)
     }
 
     /// Returns once everything that reconcilers look up was listed.
@@ -165,6 +177,8 @@ impl Context {
         self.connections.ready().await;
         self.roles.ready().await;
         self.secrets.ready().await;
+        self.static_roles.ready().await;
+        self.static_secrets.ready().await;
         if let Some(namespaces) = &self.namespaces
             && namespaces.wait_until_ready().await.is_err()
         {

@@ -61,6 +61,13 @@ impl Error {
         Self::Waiting { reason, message: message.into() }
     }
 
+    /// The same failure once more, for those that meet it a second time.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let (reason, message) = (self.reason(), self.story());
+        if self.needs_change() { Self::refused(reason, message) } else { Self::waiting(reason, message) }
+    }
+
     /// The reason of the condition, in CamelCase; one of a fixed set, so that metrics can count by it.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::error::{self, Error};
 use super::kind::{Kind, describe, namespace_of};
 use crate::api::names::{LEFTOVER, MANAGED_BY, MANAGER};
-use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret};
+use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
 
 /// The wait between two rounds while something is left.
 const ROUND: Duration = Duration::from_secs(5);
@@ -134,6 +134,8 @@ async fn undo_recorded(context: &Context, record: &ConfigMap) -> Result<(), Erro
     match object["kind"].as_str() {
         Some("DatabaseConnection") => undo::<DatabaseConnection>(context, object).await,
         Some("DatabaseRole") => undo::<DatabaseRole>(context, object).await,
+        Some("StaticDatabaseRole") => undo::<StaticDatabaseRole>(context, object).await,
+        Some("StaticDatabaseSecret") => undo::<StaticDatabaseSecret>(context, object).await,
         Some("DynamicDatabaseSecret") => undo::<DynamicDatabaseSecret>(context, object).await,
         // Of another release, or broken: not for us to remove.
         _ => Err(Error::refused("LeftoverUnknown", format!("ConfigMap {} names no known object", record.name_any()))),

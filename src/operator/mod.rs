@@ -3,8 +3,10 @@
 //! | file | what it does |
 //! |---|---|
 //! | `kind.rs` | what reconciling has in common: finalizer, conditions, events, retries, a deletion that ends |
-//! | `connection.rs`, `role.rs` (`allow.rs`) | DatabaseConnection and DatabaseRole into the engine |
+//! | `connection.rs`, `role.rs`, `static_role/` | DatabaseConnection, DatabaseRole and StaticDatabaseRole into the engine |
+//! | `login_role.rs` (`allow.rs`) | whom a role of either kind lets in |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
+//! | `static_secret/` | StaticDatabaseSecret: the password of a static role in a Secret, and the restarts after its changes |
 //! | `workloads.rs` (`surplus.rs`) | pods and objects that are gone, to the engine; leases that are gone, to their objects |
 //! | `owned.rs` | Secrets that somebody edits or deletes, to their objects |
 //! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
@@ -20,7 +22,7 @@
 //!
 //! | group | resources | verbs | for |
 //! |---|---|---|---|
-//! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
+//! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
 //! | lessor.dev | the same with `/status` | patch | status |
 //! | lessor.dev | the same with `/finalizers` | update | owner references where OwnerReferencesPermissionEnforcement is on |
 //! | (core) | pods | get, list, watch | injected pods; old pods of a restart |
@@ -42,12 +44,14 @@
 //!
 //! # What it may do at the engine
 //!
-//! Its policy (`engine/bootstrap.rs` writes it): all on `database/config/*`, `database/roles/*`, `auth/kubernetes/role/*` and
-//! `sys/policies/acl/lessor-role-*`; `sys/lessor/*`; list `sys/leases/lookup/database/creds/*` and update
+//! Its policy (`engine/bootstrap.rs` writes it): all on `database/config/*`, `database/roles/*`, `database/static-roles/*`,
+//! `auth/kubernetes/role/*`, `sys/policies/acl/lessor-role-*` and `sys/policies/password/lessor-role-*`; update
+//! `database/rotate-role/*`; `sys/lessor/*`; list `sys/leases/lookup/database/creds/*` and update
 //! `sys/leases/revoke-prefix/database/creds/*`, for deletions. Credentials are asked for with tenants' tokens only.
 
 mod access;
 mod allow;
+mod configuration;
 mod connection;
 mod context;
 mod drift;
@@ -58,12 +62,16 @@ mod kind;
 mod leader;
 mod leases;
 mod leftovers;
+mod login_role;
 mod metrics;
 mod options;
 mod owned;
 mod parts;
 mod role;
+mod same_name;
 mod session;
+mod static_role;
+mod static_secret;
 mod surplus;
 mod tenant;
 mod watched;
@@ -80,7 +88,8 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 
-use crate::api::{DatabaseConnection, DatabaseRole};
+use crate::api::role::Allowed;
+use crate::api::{DatabaseConnection, DatabaseRole, StaticDatabaseRole};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random, telemetry};
 use context::{Context, Kinds};
@@ -106,11 +115,13 @@ pub async fn run(
     let (connections, connection_feeds) = Watched::new(&namespaces);
     let (roles, role_feeds) = Watched::new(&namespaces);
     let (secrets, secret_feeds) = Watched::new(&namespaces);
+    let (static_roles, static_role_feeds) = Watched::new(&namespaces);
+    let (static_secrets, static_secret_feeds) = Watched::new(&namespaces);
     let (namespace_store, namespace_writer) = reflector::store();
     let (ended, ends) = mpsc::unbounded_channel();
     let (owned, followed) = OwnedSecrets::new();
     let (listen, election) = (options.listen, options.election.clone());
-    let kinds = Kinds { connections, roles, secrets };
+    let kinds = Kinds { connections, roles, secrets, static_roles, static_secrets };
     let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
     context.namespaces = namespaces.is_empty().then_some(namespace_store);
     let context = Arc::new(context);
@@ -135,6 +146,9 @@ pub async fn run(
     parts.kind(connection_feeds, &context.connections, wake_roles);
     parts.kind(role_feeds, &context.roles, wake_secrets);
     parts.kind(secret_feeds, &context.secrets, |_, _| {});
+    parts.kind(static_role_feeds, &context.static_roles, wake_static_secrets);
+    parts.kind(static_secret_feeds, &context.static_secrets, |_, _| {});
+    parts.forever("the watch of rotations", static_role::watch_rotations(context.clone()));
     parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces, ends));
     parts.forever("the watch of owned Secrets", owned::run(context.clone(), followed));
     parts.forever("the clean-up of deleted objects", leftovers::run(context.clone()));
@@ -146,12 +160,22 @@ pub async fn run(
 fn wake_roles(context: &Context, connection: &DatabaseConnection) {
     let (namespace, name) = (namespace_of(connection), connection.name_any());
     context.roles.wake(|role| namespace_of(role) == namespace && role.spec.connection_ref.name == name);
+    context.static_roles.wake(|role| namespace_of(role) == namespace && role.spec.connection_ref.name == name);
 }
 
 /// A role that became usable, or changed its longest life, matters to the Secrets that use it.
 fn wake_secrets(context: &Context, role: &DatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.secrets.wake(|secret| {
+        let reference = &secret.spec.role_ref;
+        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+    });
+}
+
+/// A static role whose password has changed matters to the Secrets that hold it.
+fn wake_static_secrets(context: &Context, role: &StaticDatabaseRole) {
+    let (namespace, name) = (namespace_of(role), role.name_any());
+    context.static_secrets.wake(|secret| {
         let reference = &secret.spec.role_ref;
         reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
     });
@@ -173,9 +197,9 @@ async fn watch_namespaces(context: Arc<Context>, writer: Writer<PartialObjectMet
     while let Some(change) = changes.next().await {
         match change {
             Ok(_) => {
-                let by_label =
-                    |role: &DatabaseRole| role.spec.allow.iter().any(|allowed| allowed.namespace_selector.is_some());
-                context.roles.wake(by_label);
+                let by_label = |allow: &[Allowed]| allow.iter().any(|allowed| allowed.namespace_selector.is_some());
+                context.roles.wake(|role| by_label(&role.spec.allow));
+                context.static_roles.wake(|role| by_label(&role.spec.allow));
             }
             Err(error) => tracing::warn!(error = %telemetry::chain(&error), "watch of namespaces interrupted"),
         }

@@ -15,8 +15,8 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::context::Context;
-use crate::api::DynamicDatabaseSecret;
 use crate::api::names::{GROUP, MANAGED_BY, MANAGER};
+use crate::api::{DynamicDatabaseSecret, StaticDatabaseSecret};
 use crate::base::telemetry;
 
 /// What reconcilers tell of the Secrets that they write, and which namespaces are followed.
@@ -116,9 +116,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The object that a Secret belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Owner {
-    kind: String,
-    name: String,
+pub struct Owner {
+    /// Its kind.
+    pub kind: String,
+    /// Its name, in the Secret's namespace.
+    pub name: String,
+}
+
+impl Owner {
+    /// Asks for a reconcile of it.
+    pub fn wake(&self, context: &Context, namespace: &str) {
+        if self.kind == DynamicDatabaseSecret::kind(&()) {
+            context.secrets.wake_one(namespace, &self.name);
+        } else if self.kind == StaticDatabaseSecret::kind(&()) {
+            context.static_secrets.wake_one(namespace, &self.name);
+        }
+    }
 }
 
 fn owner_of(secret: &PartialObjectMeta<KubeSecret>) -> Option<Owner> {
@@ -239,9 +252,7 @@ fn take(context: &Context, namespace: &str, change: Change) {
             owner
         }
     };
-    if owner.kind == DynamicDatabaseSecret::kind(&()) {
-        context.secrets.wake_one(namespace, &owner.name);
-    }
+    owner.wake(context, namespace);
 }
 
 #[cfg(test)]

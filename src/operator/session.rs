@@ -43,7 +43,14 @@ struct Login {
 impl Session {
     /// A session that logs in when it is first used.
     pub fn new(client: Client, options: LoginOptions, clock: Arc<dyn Clock>) -> Self {
-        Self { client, options, clock, login: Mutex::new(None), reachable: AtomicBool::new(false), silent: AtomicBool::new(false) }
+        Self {
+            client,
+            options,
+            clock,
+            login: Mutex::new(None),
+            reachable: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+        }
     }
 
     /// Whether the last use got an answer.

@@ -44,7 +44,8 @@ pub struct Tenants {
     mount: String,
     audience: String,
     clock: Arc<dyn Clock>,
-    logins: Mutex<HashMap<String, Login>>,
+    /// By workload and role.
+    logins: Mutex<HashMap<(String, String), Login>>,
 }
 
 impl Tenants {
@@ -71,18 +72,18 @@ impl Tenants {
         // A margin, so that no token ends between this check and its use.
         let good_until = clock::add_seconds(self.clock.now(), auth.lease_duration * 9 / 10);
         let login = Login { tenant: tenant.clone(), client: client.clone(), good_until };
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.uid.clone(), login);
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(key(tenant), login);
         Ok(client)
     }
 
-    /// Drops the login: the engine denied it, or the object is gone.
+    /// Drops the logins: the engine denied one, or the object is gone.
     pub fn forget(&self, uid: &str) {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, _), _| owner != uid);
     }
 
     fn known(&self, tenant: &Tenant) -> Option<Client> {
         let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        let login = logins.get(&tenant.uid)?;
+        let login = logins.get(&key(tenant))?;
         (login.tenant == *tenant && self.clock.now() < login.good_until).then(|| login.client.clone())
     }
 
@@ -113,6 +114,10 @@ impl Tenants {
     }
 }
 
+fn key(tenant: &Tenant) -> (String, String) {
+    (tenant.uid.clone(), tenant.role.clone())
+}
+
 /// A refused login in words that tell the two parties what to do.
 fn refusal(tenant: &Tenant, error: client::Error) -> Error {
     let Tenant { namespace, service_account, role, .. } = tenant;
@@ -121,7 +126,7 @@ fn refusal(tenant: &Tenant, error: client::Error) -> Error {
         Some(403) => Error::refused(
             "Denied",
             format!(
-                "ServiceAccount {namespace}/{service_account} may not use DatabaseRole {role_namespace}/{role_name}: \
+                "ServiceAccount {namespace}/{service_account} may not use the role {role_namespace}/{role_name}: \
                  name it in spec.allow of that role ({error})"
             ),
         ),
@@ -129,7 +134,7 @@ fn refusal(tenant: &Tenant, error: client::Error) -> Error {
         Some(400) => Error::waiting(
             "RoleNotUsable",
             format!(
-                "spec.roleRef: DatabaseRole {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
+                "spec.roleRef: the role {role_namespace}/{role_name} does not exist, is not Ready, or allows nobody \
                  in its spec.allow ({error})"
             ),
         ),

@@ -90,6 +90,11 @@ impl<K: Object> Watched<K> {
         self.scope(namespace)?.store.get(&ObjectRef::new(name).within(namespace))
     }
 
+    /// All objects, as they are now.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.0.iter().flat_map(|scope| scope.store.state()).collect()
+    }
+
     /// Asks for a reconcile of every object that `concerned` picks.
     pub fn wake(&self, mut concerned: impl FnMut(&K) -> bool) {
         for scope in self.0.iter() {

@@ -223,7 +223,9 @@ fn suspect(context: &Context, owners: &[Owner], surplus: &mut Surplus) {
 /// How many leases an object should own, as its status has it.
 fn expected(secret: &DynamicDatabaseSecret) -> usize {
     let status = secret.status.as_ref();
-    status.map_or(0, |status| usize::from(status.lease.is_some()) + status.pending_revocations.len())
+    status.map_or(0, |status| {
+        usize::from(status.lease.is_some()) + status.additional_users.len() + status.pending_revocations.len()
+    })
 }
 
 /// The UIDs of owners that the cluster does not have any more.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use gotmpl::{Value, ValueFunc};
 
 use super::values::{from_json, to_json};
-use super::{layout, positions, sprig};
+use super::{escape, layout, positions, sprig};
 use crate::base::Clock;
 
 /// Looks up an environment variable.
@@ -42,6 +42,7 @@ impl Functions {
         numbers(&mut set);
         lists(&mut set);
         encodings(&mut set);
+        escape::register(&mut set);
         sprig::register(&mut set);
         let clock = Arc::clone(clock);
         set.add("timestamp", 0..=1, move |args| {

@@ -1,6 +1,7 @@
 //! Go's text/template as Vault's users know it: parsed and checked once, rendered often, errors with line and column.
 
 mod balance;
+pub mod escape;
 mod functions;
 mod layout;
 mod names;

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::content::Credential;
-use super::destination::fingerprint;
+use super::held::fingerprint;
 use super::record::{LeaseId, LeaseRecord};
 use crate::base::Secret;
 use crate::client::{self, Client};
@@ -21,7 +21,10 @@ pub enum Renewal {
 }
 
 /// Calls the engine as `tenant`, with another login when the engine does not know the token any more.
-async fn call<T, F: Future<Output = Result<T, client::Error>>>(
+///
+/// # Errors
+/// When the tenant cannot log in; the engine's own answer is inside.
+pub async fn call<T, F: Future<Output = Result<T, client::Error>>>(
     context: &Context,
     tenant: &Tenant,
     request: impl Fn(Client) -> F,

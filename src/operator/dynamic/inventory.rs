@@ -8,7 +8,7 @@ use kube::runtime::events::EventType;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::destination::Held;
+use super::held::Held;
 use super::record::{LeaseId, LeaseRecord, PreviousLease};
 use super::sync::Pass;
 use crate::api::DynamicDatabaseSecretStatus;
@@ -42,7 +42,9 @@ struct Findings {
 
 /// Sorts what the engine has by who knows of it; `named` are the leases in the Secret.
 fn compare(named: &[&LeaseId], status: &DynamicDatabaseSecretStatus, owned: Vec<Owned>) -> Findings {
-    let known = status.lease.iter().chain(status.pending_revocations.iter().map(|pending| &pending.lease));
+    let additional = status.additional_users.iter().map(|user| &user.lease);
+    let pending = status.pending_revocations.iter().map(|pending| &pending.lease);
+    let known = status.lease.iter().chain(additional).chain(pending);
     let known: Vec<&str> = known.map(|lease| lease.reference.as_str()).collect();
     let mut findings = Findings::default();
     for lease in owned.into_iter().filter(|lease| !lease.ended && !named.contains(&&lease.id)) {
@@ -66,7 +68,8 @@ impl Pass<'_> {
         if !lost && !surplus {
             return Ok(());
         }
-        let named = held.lease.iter().chain(held.previous.iter().map(|old| &old.lease));
+        let now = held.lease.iter().chain(held.additional.values());
+        let named = now.chain(held.previous.iter().map(|old| &old.lease));
         let named: Vec<&LeaseId> = named.map(|lease| &lease.id).collect();
         let findings = compare(&named, self.status, self.owned_leases().await?);
         for lease in findings.surplus {
@@ -78,7 +81,7 @@ impl Pass<'_> {
         let now = whole_seconds(self.now());
         held.previous.extend(findings.delivered.into_iter().map(|lease| self.taken_up(lease, now)));
         // Where a credential is missing, the whole Secret is about to be written, with these leases in it.
-        if held.lease.is_some() { self.target.set_previous(&held.previous).await } else { Ok(()) }
+        if held.lease.is_some() { self.set_previous(&held.previous).await } else { Ok(()) }
     }
 
     async fn owned_leases(&self) -> Result<Vec<Owned>, Error> {
@@ -101,12 +104,14 @@ impl Pass<'_> {
     }
 
     fn taken_up(&self, lease: Owned, now: Timestamp) -> PreviousLease {
+        let reference = lease.id.reference();
+        let known = self.status_of(&reference).and_then(|status| u64::try_from(status.ttl).ok());
         let lease = LeaseRecord {
             username: lease.username.unwrap_or_default(),
             issued: lease.issue_time,
-            ttl: self.status.lease.as_ref().and_then(|status| u64::try_from(status.ttl).ok()).unwrap_or(lease.ttl),
+            ttl: known.unwrap_or(lease.ttl),
             renewable: lease.renewable,
-            role: self.tenant.role.clone(),
+            role: self.role_of(&reference),
             service_account: self.tenant.service_account.clone(),
             requested_ttl: None,
             // Its password is known to running pods only.

@@ -3,15 +3,19 @@
 //! What is true stands in the Secret (credential and leases, `record.rs`) and at the engine; the status adds the times of
 //! renewals. So a restarted operator, a repeated look or a lost status make no new credential.
 
-mod content;
-mod destination;
-mod endpoint;
-mod engine;
+mod additional;
+pub(super) mod content;
+pub(super) mod destination;
+pub(super) mod endpoint;
+pub(super) mod engine;
+mod formats;
+mod held;
 mod inventory;
 mod plan;
-mod record;
+pub(super) mod record;
+mod refresh;
 mod report;
-mod restart;
+pub(super) mod restart;
 mod rotation;
 mod sync;
 

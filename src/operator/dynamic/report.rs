@@ -1,16 +1,16 @@
 //! What a pass sees of role and connection, and what it says in the status.
 
-use super::destination::Held;
 use super::endpoint::Endpoint;
+use super::held::Held;
 use super::plan;
 use super::sync::Pass;
 use crate::api::condition::{self, DEGRADED, READY, ROTATING, Statement};
 use crate::operator::error::Error;
 
 impl Pass<'_> {
-    /// Where the database is, as far as role and connection can be seen.
-    pub(super) fn endpoint(&self) -> Endpoint {
-        let (namespace, name) = self.tenant.role.split_once('.').unwrap_or_default();
+    /// Where the database of a role (its name in the engine) is, as far as role and connection can be seen.
+    pub(super) fn endpoint(&self, role: &str) -> Endpoint {
+        let (namespace, name) = role.split_once('.').unwrap_or_default();
         let role = self.context.roles.get(namespace, name);
         let connection = role.and_then(|role| self.context.connections.get(namespace, &role.spec.connection_ref.name));
         connection
@@ -19,8 +19,8 @@ impl Pass<'_> {
     }
 
     /// A role that can be seen and is not ready says more about the cause than the engine's refusal would.
-    pub(super) fn require_role(&self) -> Result<(), Error> {
-        let (namespace, name) = self.tenant.role.split_once('.').unwrap_or_default();
+    pub(super) fn require_role(&self, role: &str) -> Result<(), Error> {
+        let (namespace, name) = role.split_once('.').unwrap_or_default();
         let role = self.context.roles.get(namespace, name);
         let ready = role.as_ref().and_then(|role| role.status.as_ref());
         let ready = ready.and_then(|status| condition::get(&status.conditions, READY));
@@ -33,29 +33,36 @@ impl Pass<'_> {
         }
     }
 
-    /// Says in time that the role's longest life is too short for a change of users without an outage.
-    pub(super) fn foresee(&mut self) {
-        if let Some(max_ttl) = self.max_ttl.filter(|max_ttl| plan::too_short(*max_ttl, self.lead)) {
-            let what = if self.object.spec.restart.is_some() {
-                "a restart of spec.restart.targets"
-            } else {
-                "spec.rotation.grace"
-            };
-            let lead = self.lead;
-            let message = format!(
-                "maxTTL of DatabaseRole {} is {max_ttl} s, but {what} takes {lead} s: users end before all consumers moved on",
-                self.tenant.role.replacen('.', "/", 1)
-            );
-            self.problems.push(("MaxTTLTooShort", message));
-        }
+    /// Says in time that a role's longest life is too short for a change of users without an outage.
+    pub(super) fn foresee(&mut self, held: &Held) {
+        let what = if self.object.spec.restart.is_some() {
+            "a restart of spec.restart.targets"
+        } else {
+            "spec.rotation.grace"
+        };
+        let lead = self.lead;
+        let roles = std::iter::once(&self.tenant.role).chain(held.additional.values().map(|lease| &lease.role));
+        let short = roles.filter_map(|role| Some((role, self.max_ttl_of(role)?)));
+        let problems: Vec<_> = short
+            .filter(|(_, max_ttl)| plan::too_short(*max_ttl, lead))
+            .map(|(role, max_ttl)| {
+                let role = role.replacen('.', "/", 1);
+                format!(
+                    "maxTTL of DatabaseRole {role} is {max_ttl} s, but {what} takes {lead} s: users end before all \
+                     consumers moved on"
+                )
+            })
+            .collect();
+        self.problems.extend(problems.into_iter().map(|message| ("MaxTTLTooShort", message)));
     }
 
     /// Fills what the status says of the whole.
     pub(super) fn report(&mut self, held: &Held) {
         let generation = self.object.metadata.generation;
         let now = self.now();
-        if let Some(status) = &self.status.lease {
-            self.context.metrics.expires(&self.namespace, &self.tenant.name, status.expires.0);
+        let leases = self.status.lease.iter().chain(self.status.additional_users.iter().map(|user| &user.lease));
+        if let Some(first) = leases.map(|lease| lease.expires.0).min() {
+            self.context.metrics.expires(&self.namespace, &self.tenant.name, first);
         }
         if let Some(lease) = &held.lease {
             self.status.username = Some(lease.username.clone());

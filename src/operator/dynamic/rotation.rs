@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::events::EventType;
 
-use super::destination::Held;
 use super::engine::{self, Renewal};
+use super::held::Held;
 use super::plan::{self, OldStep};
 use super::record::{LeaseRecord, PreviousLease, sha256};
 use super::restart::{self, Mark, Progress};
@@ -44,7 +44,7 @@ impl Pass<'_> {
         }
         self.status.pending_revocations = pending;
         if left.len() < held.previous.len() {
-            match self.target.set_previous(&left).await {
+            match self.set_previous(&left).await {
                 Ok(()) => held.previous = left,
                 Err(error) => self.suffer("RevocationFailing", &error),
             }
@@ -109,7 +109,7 @@ impl Pass<'_> {
         let reference = old.lease.id.reference();
         let known = self.status.pending_revocations.iter().find(|pending| pending.lease.reference == reference);
         let known = known.map(|pending| pending.lease.clone());
-        let step = match old.lease.times(known.as_ref(), self.max_ttl) {
+        let step = match old.lease.times(known.as_ref(), self.max_ttl_of(&old.lease.role)) {
             Some(times) => plan::old_step(now, &times, self.renewal_percent(), unused, self.grace),
             None => OldStep::Renew,
         };
@@ -141,7 +141,7 @@ impl Pass<'_> {
 
     /// Says in time that pods will lose their credential because a restart does not get on.
     fn warn_of_stuck_restart(&mut self, lease: &LeaseRecord, status: &LeaseStatus, unused: Option<Timestamp>) {
-        let times = lease.times(Some(status), self.max_ttl);
+        let times = lease.times(Some(status), self.max_ttl_of(&lease.role));
         let Some(last) = times.and_then(|times| times.last).filter(|_| unused.is_none()) else { return };
         let life = clock::seconds_between(lease.issued, last);
         if clock::seconds_between(self.now(), last) < life / 6 {

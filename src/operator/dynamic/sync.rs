@@ -1,20 +1,24 @@
 //! One pass over one DynamicDatabaseSecret.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::events::EventType;
 
-use super::content::{Data, Renderer, content_hash};
-use super::destination::{Held, Marks, Target};
+use super::additional::Made;
+use super::content::{Credential, Data, Renderer, content_hash};
+use super::destination::Target;
 use super::engine::{self, Renewal};
+use super::held::Held;
 use super::plan::{self, Step};
 use super::record::{LeaseRecord, PreviousLease};
-use crate::api::condition::whole_seconds;
-use crate::api::names::engine_name;
+use super::refresh;
+use crate::api::condition::{self, READY, whole_seconds};
+use crate::api::names::{ADDITIONAL_LEASES, LEASE, OWNER, PREVIOUS_LEASES, RESTART, engine_name};
 use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus, Period};
-use crate::base::{Timestamp, clock};
+use crate::base::{Secret, Timestamp, clock};
 use crate::operator::context::Context;
 use crate::operator::error::Error;
 use crate::operator::kind::{Done, namespace_of};
@@ -41,6 +45,8 @@ pub(super) struct Pass<'a> {
     /// Whole seconds: how long consumers need to move.
     pub(super) lead: u64,
     requested_ttl: Option<u64>,
+    /// Whole seconds.
+    refresh_after: Option<u64>,
     /// Whole seconds, of the role, if it can be seen.
     pub(super) max_ttl: Option<u64>,
     /// What puts the credential at risk: reasons with messages.
@@ -49,7 +55,7 @@ pub(super) struct Pass<'a> {
     next: Timestamp,
 }
 
-fn seconds(period: &Period, field: &str) -> Result<u64, Error> {
+pub(super) fn seconds(period: &Period, field: &str) -> Result<u64, Error> {
     period.seconds(field).map_err(|problem| Error::refused("InvalidSpec", problem))
 }
 
@@ -80,7 +86,8 @@ impl<'a> Pass<'a> {
         let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
         context.owned.follow(&namespace);
         Ok(Self {
-            target: Target::new(context, object),
+            target: Target::new(context, object, &spec.destination),
+            refresh_after: spec.refresh_after.as_ref().map(|after| seconds(after, "spec.refreshAfter")).transpose()?,
             requested_ttl: spec.ttl.as_ref().map(|ttl| seconds(ttl, "spec.ttl")).transpose()?,
             problems: Vec::new(),
             object,
@@ -117,29 +124,33 @@ impl<'a> Pass<'a> {
 
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
-        let mut held = self.target.read().await?;
+        let mut held = Held::from(self.target.read().await?);
         if let Err(error) = self.take_stock(&mut held).await {
-            if held.credential.is_none() {
+            if !held.genuine {
                 return Err(error);
             }
             self.suffer("InventoryFailing", &error);
         }
-        match Renderer::new(&self.object.spec.destination, self.endpoint(), &self.context.clock) {
+        let renderer = if held.found.immutable { Err(self.target.immutable()) } else { self.renderer() };
+        match &renderer {
             Ok(renderer) => {
-                self.credential(&mut held, Some(&renderer)).await?;
-                if let Err(error) = self.redraw(&mut held, &renderer).await {
+                self.credential(&mut held, Ok(renderer)).await?;
+                if let Err(error) = self.redraw(&mut held, renderer).await {
                     self.suffer("UpdateFailing", &error);
                 }
             }
-            // What the Secret holds is still good, and must not end for a mistake in a template.
-            Err(error) if held.credential.is_some() => {
-                self.credential(&mut held, None).await?;
-                self.suffer("TemplateInvalid", &error);
+            // What the Secret holds is still good, and must not end because it cannot be written anew.
+            Err(error) if held.genuine => {
+                self.credential(&mut held, Err(error)).await?;
+                self.suffer(error.reason(), error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.require_role(&self.tenant.role)?;
+                return Err(error.again());
+            }
         }
         self.rotation(&mut held).await;
-        self.foresee();
+        self.foresee(&held);
         self.report(&held);
         if self.problems.is_empty() {
             self.context.failures.clear(&self.tenant.uid);
@@ -156,14 +167,15 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Sees to it that the Secret holds a credential that lives, is the one that was asked for, and is renewed in time.
-    async fn credential(&mut self, held: &mut Held, renderer: Option<&Renderer>) -> Result<(), Error> {
-        let Some(lease) = held.lease.clone().filter(|_| held.credential.is_some()) else {
+    /// Sees to it that the Secret holds credentials that live, are those that were asked for, and are renewed in time.
+    async fn credential(&mut self, held: &mut Held, renderer: Result<&Renderer, &Error>) -> Result<(), Error> {
+        let Some(lease) = held.lease.clone().filter(|_| held.genuine) else {
             return self.replace(held, renderer).await;
         };
         let asked_for = lease.role == self.tenant.role
             && lease.service_account == self.tenant.service_account
-            && lease.requested_ttl == self.requested_ttl;
+            && lease.requested_ttl == self.requested_ttl
+            && self.has_asked_for(held)?;
         let suspect = self.context.take_suspect(&self.tenant.uid);
         let times = lease.times(self.status.lease.as_ref(), self.max_ttl);
         let step = match &times {
@@ -172,24 +184,26 @@ impl<'a> Pass<'a> {
             Some(times) => plan::next_step(self.now(), times, self.renewal_percent(), self.lead),
             None => Step::Renew,
         };
-        match step {
-            Step::Wait(until) if asked_for => {
-                self.wake_at(until);
-                Ok(())
-            }
-            Step::Renew | Step::Expired if asked_for && lease.renewable => self.renew(held, renderer, &lease).await,
-            Step::Expired => self.replace(held, renderer).await,
+        match refresh::step(step, lease.issued, self.refresh_after, !held.previous.is_empty(), self.now()) {
+            Step::Wait(until) if asked_for => self.wake_at(until),
+            Step::Renew | Step::Expired if asked_for && lease.renewable => self.renew(held, renderer, &lease).await?,
+            Step::Expired => self.replace(held, renderer).await?,
             // The old credential still lives, so failing to replace it does no harm yet.
             _ => {
                 if let Err(error) = self.replace(held, renderer).await {
                     self.suffer("ReplacementFailing", &error);
                 }
-                Ok(())
             }
         }
+        if held.written { Ok(()) } else { self.tend_additional(held, renderer, suspect).await }
     }
 
-    async fn renew(&mut self, held: &mut Held, renderer: Option<&Renderer>, lease: &LeaseRecord) -> Result<(), Error> {
+    async fn renew(
+        &mut self,
+        held: &mut Held,
+        renderer: Result<&Renderer, &Error>,
+        lease: &LeaseRecord,
+    ) -> Result<(), Error> {
         let now = self.now();
         match engine::renew(self.context, &self.tenant, lease).await {
             Ok(Renewal::Prolonged(ttl)) => {
@@ -210,64 +224,106 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Makes a new credential, writes it, and keeps the old lease until nobody uses it.
-    async fn replace(&mut self, held: &mut Held, renderer: Option<&Renderer>) -> Result<(), Error> {
-        let invalid = || Error::refused("TemplateInvalid", "spec.destination.templates: a template is invalid");
-        let renderer = renderer.ok_or_else(invalid)?;
-        self.require_role()?;
+    /// Makes new credentials, writes them, and keeps the old leases until nobody uses them.
+    pub(super) async fn replace(&mut self, held: &mut Held, renderer: Result<&Renderer, &Error>) -> Result<(), Error> {
+        let renderer = renderer.map_err(Error::again)?;
+        self.require_role(&self.tenant.role)?;
+        self.rehearse(held, renderer).await?;
         let (lease, credential) = engine::issue(self.context, &self.tenant, self.requested_ttl).await?;
-        let written = match renderer.render(&credential) {
-            Ok(data) => self.write(held, &data, &lease).await,
+        let made = match self.make_additional().await {
+            Ok(made) => made,
+            Err(error) => {
+                self.give_back(&[&lease]).await;
+                return Err(error);
+            }
+        };
+        let written = match renderer.render(&credential, &made.credentials) {
+            Ok(data) => self.write(held, renderer, &data, &lease, &made.leases).await,
             Err(error) => Err(error),
         };
         if let Err(error) = written {
-            // Nobody will ever learn of this user.
-            if let Err(failed) = engine::revoke(self.context, &self.tenant, &lease).await {
-                tracing::warn!(user = lease.username, error = %failed.story(), "unused: it lives to its lease's end");
-            }
+            self.give_back(&made.leases.values().chain([&lease]).collect::<Vec<_>>()).await;
             return Err(error);
         }
-        let now = self.now();
         metrics::count(&self.context.metrics.issued);
+        self.announce(held, lease, credential, made).await;
+        Ok(())
+    }
+
+    /// Tells of new credentials in status and events, and plans what is due with them.
+    async fn announce(&mut self, held: &mut Held, lease: LeaseRecord, credential: Credential, made: Made) {
         if let Some(old) = held.previous.last().filter(|old| old.replaced >= whole_seconds(lease.issued)) {
             let note = format!("database user {} follows {}", lease.username, old.lease.username);
             self.context.publish(self.object, EventType::Normal, "Rotated", "Rotate", &note).await;
         }
         self.status.lease = Some(lease.status(lease.issued, lease.ttl));
         self.status.username = Some(lease.username.clone());
-        self.status.last_rotation = Some(Time(whole_seconds(now)));
+        self.status.additional_users.clear();
+        self.status.last_rotation = Some(Time(whole_seconds(self.now())));
         self.wake_for(&lease);
+        for (name, lease) in &made.leases {
+            self.note_additional(name, lease, lease.status(lease.issued, lease.ttl));
+            self.wake_for(lease);
+        }
         held.lease = Some(lease);
-        held.credential = Some(credential);
-        Ok(())
+        held.additional = made.leases;
+        held.credentials = Some((credential, made.credentials));
+        held.genuine = true;
     }
 
     /// Comes back when a lease that was made or renewed just now is due.
-    fn wake_for(&mut self, lease: &LeaseRecord) {
-        let Some(times) = lease.times(self.status.lease.as_ref(), self.max_ttl) else { return };
+    pub(super) fn wake_for(&mut self, lease: &LeaseRecord) {
+        let max_ttl = self.max_ttl_of(&lease.role);
+        let Some(times) = lease.times(self.status_of(&lease.id.reference()).as_ref(), max_ttl) else { return };
         let now = self.now();
-        match plan::next_step(now, &times, self.renewal_percent(), self.lead) {
+        let next = plan::next_step(now, &times, self.renewal_percent(), self.lead);
+        match refresh::step(next, lease.issued, self.refresh_after, false, now) {
             Step::Wait(until) => self.wake_at(until),
             Step::Expired | Step::Replace | Step::Renew => self.wake_at(now),
         }
     }
 
-    async fn write(&mut self, held: &mut Held, data: &Data, lease: &LeaseRecord) -> Result<(), Error> {
+    /// Tries the write before users are made for it, where the last one was refused.
+    async fn rehearse(&self, held: &Held, renderer: &Renderer) -> Result<(), Error> {
+        let ready = condition::get(&self.status.conditions, READY);
+        if ready.is_none_or(|ready| ready.reason != "DestinationRefused") {
+            return Ok(());
+        }
+        let data = renderer.recipe().keys.iter().map(|key| (key.clone(), Secret::new("x"))).collect();
+        self.target.apply(&data, renderer.recipe(), &BTreeMap::new(), held.found.exists, true).await
+    }
+
+    async fn write(
+        &mut self,
+        held: &mut Held,
+        renderer: &Renderer,
+        data: &Data,
+        lease: &LeaseRecord,
+        additional: &BTreeMap<String, LeaseRecord>,
+    ) -> Result<(), Error> {
         let mut previous = held.previous.clone();
-        if let Some(old) = held.lease.clone().filter(|old| old.id != lease.id) {
-            if let Some(status) = self.status.lease.clone() {
-                self.remember(&old, status);
+        let kept = |old: &LeaseRecord| old.id == lease.id || additional.values().any(|lease| lease.id == old.id);
+        for old in held.lease.iter().chain(held.additional.values()).filter(|old| !kept(old)) {
+            if let Some(status) = self.status_of(&old.id.reference()) {
+                self.remember(old, status);
             }
-            previous.push(PreviousLease { lease: old, replaced: whole_seconds(self.now()) });
+            previous.push(PreviousLease { lease: old.clone(), replaced: whole_seconds(self.now()) });
         }
         let hash = content_hash(data);
         // The first content restarts nobody: pods that need it wait for it.
-        let first = !held.exists && self.status.lease.is_none();
+        let first = !held.found.exists && self.status.lease.is_none();
         let changed = held.content_hash.as_ref() != Some(&hash);
         let restart = if changed && !first { Some(hash.clone()) } else { held.restart.clone() };
-        let marks = Marks { lease, previous: &previous, restart: restart.as_deref() };
-        self.target.apply(data, &marks, held.exists).await?;
-        held.exists = true;
+        let mut notes = BTreeMap::from([(OWNER, self.object.name_any()), (LEASE, self.text(lease)?)]);
+        notes.extend(
+            (!previous.is_empty()).then(|| self.text(&previous)).transpose()?.map(|text| (PREVIOUS_LEASES, text)),
+        );
+        notes.extend(
+            (!additional.is_empty()).then(|| self.text(additional)).transpose()?.map(|text| (ADDITIONAL_LEASES, text)),
+        );
+        notes.extend(restart.clone().map(|hash| (RESTART, hash)));
+        self.target.apply(data, renderer.recipe(), &notes, held.found.exists, false).await?;
+        held.found.exists = true;
         held.previous = previous;
         held.content_hash = Some(hash);
         held.restart = restart;
@@ -275,13 +331,30 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Writes the list of earlier leases alone.
+    pub(super) async fn set_previous(&self, previous: &[PreviousLease]) -> Result<(), Error> {
+        let text = (!previous.is_empty()).then(|| self.text(previous)).transpose()?;
+        self.target.annotate(PREVIOUS_LEASES, text).await
+    }
+
+    fn text<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<String, Error> {
+        serde_json::to_string(value)
+            .map_err(|error| Error::waiting("Internal", format!("cannot annotate {}: {error}", self.target.describe())))
+    }
+
     /// Writes the Secret again when its templates, labels or annotations changed, or somebody edited it.
     async fn redraw(&mut self, held: &mut Held, renderer: &Renderer) -> Result<(), Error> {
-        let (Some(credential), Some(lease)) = (&held.credential, held.lease.clone()) else { return Ok(()) };
-        let data = renderer.render(credential)?;
-        if held.written || self.target.is_current(held, &data) {
+        let Some(lease) = held.lease.clone().filter(|_| held.genuine && !held.written) else { return Ok(()) };
+        if self.target.is_current(&held.found, renderer.recipe()) {
             return Ok(());
         }
-        self.write(held, &data, &lease).await
+        let data = match (held.found.intact_by(renderer.recipe()), &held.credentials) {
+            (Some(data), _) => data,
+            (None, Some((credential, additional))) => renderer.render(credential, additional)?,
+            // Without its raw password this user cannot be written in another form.
+            (None, None) => return self.replace(held, Ok(renderer)).await,
+        };
+        let additional = held.additional.clone();
+        self.write(held, renderer, &data, &lease, &additional).await
     }
 }

@@ -2,20 +2,30 @@
 {{- define "lessor.operatorRules" -}}
 # Lessor's kinds; patch sets the finalizer.
 - apiGroups: [lessor.dev]
-  resources: [databaseconnections, databaseroles, dynamicdatabasesecrets]
+  resources: [databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets]
   verbs: [get, list, watch, patch]
 - apiGroups: [lessor.dev]
-  resources: [databaseconnections/status, databaseroles/status, dynamicdatabasesecrets/status]
+  resources:
+    - databaseconnections/status
+    - databaseroles/status
+    - dynamicdatabasesecrets/status
+    - staticdatabaseroles/status
+    - staticdatabasesecrets/status
   verbs: [patch]
 # For owner references where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [lessor.dev]
-  resources: [databaseconnections/finalizers, databaseroles/finalizers, dynamicdatabasesecrets/finalizers]
+  resources:
+    - databaseconnections/finalizers
+    - databaseroles/finalizers
+    - dynamicdatabasesecrets/finalizers
+    - staticdatabaseroles/finalizers
+    - staticdatabasesecrets/finalizers
   verbs: [update]
 # The end of a pod ends its leases; a restart is over when the last old pod is gone.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-# Restarts of the workloads that a DynamicDatabaseSecret names.
+# Restarts of the workloads that such an object names.
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
   verbs: [get, patch]

@@ -5,7 +5,7 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# The tenant's own ServiceAccount logs in for a DynamicDatabaseSecret, not the operator.
+# The tenant's own ServiceAccount logs in for a DynamicDatabaseSecret or a StaticDatabaseSecret, not the operator.
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]

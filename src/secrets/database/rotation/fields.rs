@@ -154,6 +154,7 @@ pub(super) fn describe(role: &StaticRole) -> Value {
         let names: Vec<_> = role.accounts.iter().map(|account| &account.username).collect();
         add("usernames", json!(names));
         add("grace_period", json!(role.grace_period));
+        add("active_username", json!(role.handed_out().map(|account| &account.username)));
     }
     add("rotation_statements", list(&role.rotation_statements));
     add("credential_type", json!(role.credential_type));
@@ -164,6 +165,9 @@ pub(super) fn describe(role: &StaticRole) -> Value {
         add("verify_login", json!(false));
     }
     add("last_vault_rotation", json!(role.timing.last.map(|last| last.to_string())));
+    if let Some(due) = role.timing.due {
+        add("next_vault_rotation", json!(due.to_string()));
+    }
     if role.timing.failures > 0 {
         add("rotation_failures", json!(role.timing.failures));
         add("rotation_error", json!(role.timing.error));
@@ -244,5 +248,6 @@ mod tests {
         assert!(created(sent(json!(61), 60)).is_err_and(|error| error.contains("grace_period")));
         let read = describe(&created(sent(json!(30), 60)).ok().unwrap());
         assert_eq!((&read["username"], &read["usernames"]), (&json!("a"), &json!(["a", "b"])));
+        assert_eq!(read["active_username"], "a");
     }
 }
