@@ -19,13 +19,11 @@ use crate::operator::{OPERATOR, credential};
 
 /// From an outside event to a credential that works.
 const REPAIRED: Duration = Duration::from_secs(30);
-/// The same where Kubernetes itself tells of the event.
-const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Waits until the Secret holds a user that works, other than `old`; returns its name.
-async fn works_again(client: &Client, namespace: &str, name: &str, old: &str, within: Duration) -> String {
+async fn works_again(client: &Client, namespace: &str, name: &str, old: &str) -> String {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let (user, took) = eventually("the Secret holds another user that works", within, || async {
+    let (user, took) = eventually("the Secret holds another user that works", REPAIRED, || async {
         let secret = secrets.get_opt(name).await.map_err(|error| error.to_string())?;
         let data = secret.and_then(|secret| secret.data).unwrap_or_default();
         let text = |key: &str| data.get(key).map(|bytes| String::from_utf8(bytes.0.clone()).unwrap());
@@ -58,8 +56,8 @@ async fn a_deleted_secret_is_made_again_and_its_user_ends_after_the_grace() {
         for name in ["patient", "quick"] {
             secrets.delete(name, &DeleteParams::default()).await.unwrap();
         }
-        works_again(&client, &namespace, "patient", &patient, AT_ONCE).await;
-        works_again(&client, &namespace, "quick", &impatient, AT_ONCE).await;
+        works_again(&client, &namespace, "patient", &patient).await;
+        works_again(&client, &namespace, "quick", &impatient).await;
         let database = Postgres::connect().await;
         eventually("the user of before is dropped after its grace", REPAIRED, || async {
             equals(database.has_role(&impatient).await, false)
@@ -83,12 +81,12 @@ async fn an_edited_secret_is_repaired() {
             async move { secrets.patch("app-db", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap() }
         };
         patch(json!({ "stringData": { "password": "typed by hand" } })).await;
-        let next = works_again(&client, &namespace, "app-db", &user, AT_ONCE).await;
+        let next = works_again(&client, &namespace, "app-db", &user).await;
 
         // What others add stays; what they take away comes back, without another user.
         let label = "app.kubernetes.io/managed-by";
         patch(json!({ "metadata": { "labels": { label: null } }, "stringData": { "beside": "theirs" } })).await;
-        eventually("the label is back", AT_ONCE, || async {
+        eventually("the label is back", REPAIRED, || async {
             let labels: BTreeMap<String, String> =
                 secrets.get("app-db").await.unwrap().metadata.labels.unwrap_or_default();
             equals(labels.get(label).cloned(), Some("lessor-operator".to_owned()))
@@ -111,7 +109,7 @@ async fn a_lease_that_somebody_revoked_is_replaced() {
         let leases = engine.leases_of(&uid(&client, &namespace, "app-db").await).await;
         let (status, body) = engine.post("sys/leases/revoke", json!({ "lease_id": leases[0] })).await;
         assert_eq!(status, 204, "{}", body["errors"]);
-        works_again(&client, &namespace, "app-db", &user, REPAIRED).await;
+        works_again(&client, &namespace, "app-db", &user).await;
     })
     .await;
 }
@@ -128,7 +126,7 @@ async fn a_user_that_somebody_dropped_is_replaced() {
         let (status, body) = engine.get(&format!("sys/lessor/orphans/database/{namespace}.postgres")).await;
         assert_eq!(status, 200, "{}", body["errors"]);
         Postgres::connect().await.run(&format!("DROP ROLE \"{user}\"")).await;
-        works_again(&client, &namespace, "app-db", &user, REPAIRED).await;
+        works_again(&client, &namespace, "app-db", &user).await;
     })
     .await;
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
@@ -170,6 +170,12 @@ impl Context {
             || self.secrets.any_in(namespace, except)
             || self.static_roles.any_in(namespace, except)
             || self.static_secrets.any_in(namespace, except)
+    }
+
+    /// Whether a namespace is being deleted, as far as that can be seen: nothing new can be made there, and what is there goes.
+    pub fn is_terminating(&self, namespace: &str) -> bool {
+        let found = self.namespaces.as_ref().and_then(|store| store.get(&ObjectRef::new(namespace)));
+        found.is_some_and(|found| found.meta().deletion_timestamp.is_some())
     }
 
     /// Returns once everything that reconcilers look up was listed.

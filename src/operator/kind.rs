@@ -91,11 +91,15 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
     if object.meta().deletion_timestamp.is_some() {
         return finish(&*object, &context).await;
     }
+    let namespace = namespace_of(&*object);
+    if context.is_terminating(&namespace) {
+        // Its own deletion follows; a Secret that went before it needs no successor.
+        return Ok(Action::await_change());
+    }
     if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
         set_finalizer(&*object, &context, true).await?;
     }
     let mut status = object.status().cloned().unwrap_or_default();
-    let namespace = namespace_of(&*object);
     let outcome = match context.access.ensure(&namespace).await {
         Ok(()) => object.sync(&context, &mut status).await,
         Err(error) => Err(error),

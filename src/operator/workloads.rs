@@ -25,13 +25,15 @@ use crate::api::DynamicDatabaseSecret;
 use crate::api::names::INJECTED;
 use crate::base::telemetry;
 
-/// How often the engine's list is compared with the cluster. With the engine's own look at its databases (10 s) it is what
-/// stands between the loss of a user and a new credential.
-const COMPARISON: Duration = Duration::from_secs(10);
+/// How often the engine's list is compared with what objects should own. With the engine's own look at its databases (10 s)
+/// it is what stands between the loss of a user and a new credential.
+const COMPARISON: Duration = Duration::from_secs(5);
+/// Every how many comparisons owners are looked for in the cluster that are not known to be there.
+const SEARCH: u32 = 4;
 /// The least that a comparison's length is of the time between two, so that a long list does not keep the engine busy.
 const SHARE: u32 = 20;
 /// How soon after a failed comparison: the engine was down, and may have missed ends.
-const COMPARISON_RETRY: Duration = Duration::from_secs(10);
+const COMPARISON_RETRY: Duration = Duration::from_secs(5);
 /// The wait after a failed report.
 const REPORT_RETRY: Duration = Duration::from_secs(1);
 /// The most UIDs of one report.
@@ -166,15 +168,18 @@ struct Owner {
 }
 
 async fn compare(context: &Context, namespaces: &[String], running: &Running) {
-    let mut surplus = Surplus::default();
+    let (mut surplus, mut round) = (Surplus::default(), 0u32);
     loop {
         let began = context.clock.now();
         let wait = match owners(context).await {
             Ok(owners) => {
                 suspect(context, &owners, &mut surplus);
-                for uid in lost(context, namespaces, running, owners).await {
-                    let _ = context.ended.send(uid);
+                if round.is_multiple_of(SEARCH) {
+                    for uid in lost(context, namespaces, running, owners).await {
+                        let _ = context.ended.send(uid);
+                    }
                 }
+                round = round.wrapping_add(1);
                 COMPARISON
             }
             Err(error) => {
