@@ -40,9 +40,12 @@ fn as_asked<'a>(
     all && found == held.len()
 }
 
+/// A user that the spec asks for: its name, who asks for it, and with which TTL (whole seconds).
+type Wanted<'a> = (&'a str, Tenant, Option<u64>);
+
 impl Pass<'_> {
-    /// The additional users of the spec: their names, who asks for them, and with which TTL (whole seconds).
-    fn wanted(&self) -> Result<Vec<(&str, Tenant, Option<u64>)>, Error> {
+    /// The additional users of the spec.
+    fn wanted(&self) -> Result<Vec<Wanted<'_>>, Error> {
         let wanted = |user: &'_ AdditionalUser| -> Result<(Tenant, Option<u64>), Error> {
             let namespace = user.role_ref.namespace.as_deref().unwrap_or(&self.namespace);
             let field = format!("spec.additionalUsers.{}.ttl", user.name);
