@@ -266,15 +266,8 @@ async fn an_adopted_account_keeps_its_password_until_its_time_comes() {
         rotate_now(&client, &database_server, &namespace, "acc").await;
         let (_, changed) = changed(&client, &namespace, "acc", &password, DELIVERED).await;
         postgres::login(&user, &changed).await.expect("the new password works");
-        let shown = kubectl(&[
-            "get",
-            "staticdatabaseroles,staticdatabasesecrets",
-            "--output",
-            "yaml",
-            "--namespace",
-            &namespace,
-        ]);
-        let shown = shown.await.1;
+        let kinds = "staticdatabaseroles,staticdatabasesecrets";
+        let shown = kubectl(&["get", kinds, "--output", "yaml", "--namespace", &namespace]).await.1;
         assert!(shown.contains(&user) && !shown.contains(FIRST) && !shown.contains(changed.expose()));
         drop_account(&database_server, &user).await;
     })

@@ -101,9 +101,10 @@ async fn every_form_logs_in_however_awkward_the_names_are() {
     let server = Postgres::connect().await;
     let name = unique("sh:op /%");
     server.run(&format!("CREATE DATABASE \"{name}\"")).await;
+    let database_name = name.as_str();
     with_temp_ns("forms", |client, namespace| async move {
         apply(&client, &namespace, &database()).await.unwrap();
-        for manifest in awkward(&name) {
+        for manifest in awkward(database_name) {
             apply(&client, &namespace, &manifest).await.unwrap();
         }
         let (user, _) = credential(&client, &namespace, "forms").await;
