@@ -27,7 +27,7 @@ pub fn pgpass(text: &str) -> String {
 /// For the value of a line of a `.env` file, quoted only where it must be: what shells, `docker compose` and the libraries
 /// that read such files agree upon. A single quote in the text needs the escapes of double quotes, which shells read.
 pub fn env(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@%+=".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/@%+=?".contains(c);
     if text.chars().all(plain) {
         return text.to_owned();
     }
@@ -72,9 +72,10 @@ mod tests {
     #[test]
     fn a_value_of_an_env_file_is_quoted_where_it_must_be() {
         for (text, expected) in [
-            ("postgresql://u:p%40@db:5432/app", "postgresql://u:p%40@db:5432/app"),
+            ("postgresql://u:p%40@db/app?a=b", "postgresql://u:p%40@db/app?a=b"),
             ("", ""),
             ("a b", "'a b'"),
+            ("a=b&c=d", "'a=b&c=d'"),
             ("a#b$c\"d", "'a#b$c\"d'"),
             ("it's $5 \\", r#""it's \$5 \\""#),
         ] {

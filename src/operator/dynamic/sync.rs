@@ -150,6 +150,7 @@ impl<'a> Pass<'a> {
             }
         }
         self.rotation(&mut held).await;
+        self.wake_for_refresh(&held);
         self.foresee(&held);
         self.report(&held);
         if self.problems.is_empty() {
@@ -269,6 +270,16 @@ impl<'a> Pass<'a> {
         held.additional = made.leases;
         held.credentials = Some((credential, made.credentials));
         held.genuine = true;
+    }
+
+    /// Comes back when the users are to be refreshed, or at once where that has just had to wait for the end of earlier ones.
+    fn wake_for_refresh(&mut self, held: &Held) {
+        let (Some(after), Some(lease)) = (self.refresh_after, &held.lease) else { return };
+        let due = clock::add_seconds(lease.issued, after);
+        // One that failed has its own time to be tried again.
+        if held.previous.is_empty() && (due > self.now() || self.problems.is_empty()) {
+            self.wake_at(due);
+        }
     }
 
     /// Comes back when a lease that was made or renewed just now is due.
