@@ -203,6 +203,11 @@ pub fn examples(markdown: &str) -> Vec<String> {
     blocks.filter(|block| block.starts_with("apiVersion: lessor.dev/")).map(str::to_owned).collect()
 }
 
+fn objects(yaml: &str) -> Vec<Value> {
+    let documents = serde_yaml::Deserializer::from_str(yaml);
+    documents.map(|document| <Value as serde::Deserialize>::deserialize(document).unwrap()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_example_is_taken() {
     with_temp_ns("documented", |_, namespace| async move {
@@ -210,15 +215,18 @@ async fn every_documented_example_is_taken() {
         let mut found = 0;
         for file in std::fs::read_dir(root.join("docs")).unwrap() {
             let path = file.unwrap().path();
-            for example in examples(&std::fs::read_to_string(&path).unwrap()) {
+            for object in examples(&std::fs::read_to_string(&path).unwrap()).iter().flat_map(|text| objects(text)) {
                 found += 1;
                 let file = tempfile::NamedTempFile::new().unwrap();
-                std::fs::write(file.path(), &example).unwrap();
-                let manifest = file.path().to_str().unwrap();
+                std::fs::write(
+                    file.path(),
+                    changed(object.clone(), json!({ "metadata": { "namespace": namespace } })).to_string(),
+                )
+                .unwrap();
                 // As its reader would: with the strict validation of kubectl.
-                let arguments = ["apply", "--dry-run=server", "--namespace", &namespace, "--filename", manifest];
-                let (taken, said) = kubectl(&arguments).await;
-                assert!(taken, "{}: {said}\n{example}", path.display());
+                let (taken, said) =
+                    kubectl(&["apply", "--dry-run=server", "--filename", file.path().to_str().unwrap()]).await;
+                assert!(taken, "{}: {said}\n{object}", path.display());
             }
         }
         assert!(found >= 5, "{found} examples");

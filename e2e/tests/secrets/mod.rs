@@ -135,7 +135,10 @@ async fn an_immutable_secret_is_refused_with_what_to_do() {
         assert!(deleted, "{said}");
         apply(&client, &namespace, &dynamic("fixed", json!({}), json!({ "templates": { "a": "c" } }))).await.unwrap();
         condition(&namespace, "fixed", "Degraded=False", &[]).await;
-        assert_eq!(data(&client, &namespace, "fixed").await.get("a").map(String::as_str), Some("c"));
+        eventually("the Secret is made anew", SOON, || async {
+            equals(data(&client, &namespace, "fixed").await.get("a").cloned(), Some("c".to_owned()))
+        })
+        .await;
 
         let foreign = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "foreign" }, "immutable": true,
