@@ -30,8 +30,10 @@ use crate::base::telemetry;
 const COMPARISON: Duration = Duration::from_secs(5);
 /// Every how many comparisons owners are looked for in the cluster that are not known to be there.
 const SEARCH: u32 = 4;
-/// The least that a comparison's length is of the time between two, so that a long list does not keep the engine busy.
-const SHARE: u32 = 20;
+/// After a comparison that took long so many times its length is waited, so that a long list does not keep the engine busy …
+const SHARE: u32 = 4;
+/// … but no longer than this: a lost user is to be replaced within 30 s, on a busy machine as well.
+const COMPARISON_LONGEST: Duration = Duration::from_secs(15);
 /// How soon after a failed comparison: the engine was down, and may have missed ends.
 const COMPARISON_RETRY: Duration = Duration::from_secs(5);
 /// The wait after a failed report.
@@ -188,7 +190,8 @@ async fn compare(context: &Context, namespaces: &[String], running: &Running) {
             }
         };
         let took = Duration::try_from(context.clock.now().duration_since(began)).unwrap_or_default();
-        context.clock.sleep(wait.max(took.saturating_mul(SHARE)).mul_f64(context.random.jitter(0.1))).await;
+        let wait = wait.max(took.saturating_mul(SHARE)).min(COMPARISON_LONGEST);
+        context.clock.sleep(wait.mul_f64(context.random.jitter(0.1))).await;
     }
 }
 

@@ -79,7 +79,14 @@ impl Pass<'_> {
             return Ok(());
         }
         let now = whole_seconds(self.now());
-        held.previous.extend(findings.delivered.into_iter().map(|lease| self.taken_up(lease, now)));
+        for lease in findings.delivered {
+            let old = self.taken_up(lease, now);
+            // Its times are known: nobody has to ask the engine for them before its grace can end.
+            if let Some(status) = self.status.lease.clone() {
+                self.remember(&old.lease, status);
+            }
+            held.previous.push(old);
+        }
         // Where a credential is missing, the whole Secret is about to be written, with these leases in it.
         if held.lease.is_some() { self.set_previous(&held.previous).await } else { Ok(()) }
     }

@@ -16,7 +16,7 @@ use crate::drivers::{DropUser, FoundUser, UsernameShape};
 use crate::secrets::{Ending, Held, Sample};
 use crate::wire::{Answer, Error, Fields};
 
-/// Between two sweeps; after one that took long, fifty times its length.
+/// Between two sweeps; after one that took long, ten times its length.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long a database may take to list its users, in a sweep that nobody waits for.
@@ -135,7 +135,7 @@ impl Database {
                 tracing::warn!(error = telemetry::chain(&error), "the sweep for orphans stopped");
             }
             let took = Duration::from_secs(seconds_between(began, clock.now()));
-            clock.sleep(INTERVAL.max(took * 50)).await;
+            clock.sleep(INTERVAL.max(took * 10)).await;
         }
     }
 
