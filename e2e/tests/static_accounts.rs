@@ -73,9 +73,9 @@ async fn merge(client: &Client, namespace: &str, kind: &str, name: &str, patch: 
     objects.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.expect("the object can be changed");
 }
 
-/// Asks for a change of the password that is made from now on.
+/// Asks for a change of the password, a second from now at the most: a password that is made in this second is no older.
 async fn rotate_now(client: &Client, database: &Postgres, namespace: &str, name: &str) {
-    let query = "SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    let query = "SELECT to_char((now() + interval '1 second') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
     let now = database.text(query).await;
     merge(client, namespace, "StaticDatabaseRole", name, json!({ "spec": { "rotateAfter": now } })).await;
 }
