@@ -57,9 +57,10 @@ e2e: programs ## the tests with real servers and a real cluster
 programs:
 	@$(STEP) 'building the programs and the tests' cargo build --locked --workspace --all-targets
 
-bench: build ## measure the engine beside pgbench (and a PEER); writes bench/RESULTS.md
+bench: build ## measure engine (beside pgbench and a PEER) and operator; writes bench/RESULTS.md
 	@$(STEP) 'building the load generator' cargo build --locked --release --package lessor-e2e --bin bench
-	@$(DEMO) bench/run $(OUT)/release/bench
+	@[ "$$LESSOR_BENCH_ONLY" = operator ] || $(DEMO) bench/run $(OUT)/release/bench
+	@$(DEMO) bench/operator $(OUT)/release/bench
 
 crds: programs ## write the generated CustomResourceDefinitions
 	@e2e/generate

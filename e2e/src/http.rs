@@ -25,7 +25,7 @@ pub struct Answer {
     pub status: u16,
     /// As they came.
     pub headers: HeaderMap,
-    /// The body as JSON; `null` when it is empty or none.
+    /// The body as JSON; as one string where it is plain text, and `null` when it is empty or something else.
     pub body: Value,
 }
 
@@ -107,7 +107,9 @@ impl Http {
         let response = self.client.request(request.body(Full::new(body.into()))?).await?;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await?.to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let text = || String::from_utf8(bytes.to_vec()).ok().filter(|_| kind.starts_with("text/plain"));
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text().map_or(Value::Null, Value::String));
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 

@@ -12,6 +12,7 @@
 pub mod cluster;
 pub mod environment;
 pub mod eventually;
+pub mod figures;
 pub mod http;
 pub mod installed;
 pub mod lessor;

@@ -36,7 +36,7 @@ pub async fn credential(client: &Client, namespace: &str, name: &str) -> (String
 }
 
 /// The Ready condition of an object, as `status reason: message`; empty while there is none.
-async fn ready(kind: &str, namespace: &str, name: &str) -> String {
+pub async fn ready(kind: &str, namespace: &str, name: &str) -> String {
     let path = "jsonpath={range .status.conditions[?(@.type==\"Ready\")]}{.status} {.reason}: {.message}{end}";
     kubectl(&["get", kind, name, "--namespace", namespace, "--output", path]).await.1
 }

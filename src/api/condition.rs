@@ -10,6 +10,10 @@ pub const READY: &str = "Ready";
 pub const DEGRADED: &str = "Degraded";
 /// Whether an old credential still lives beside the new one.
 pub const ROTATING: &str = "Rotating";
+/// Whether the operator goes on trying what has not succeeded; there only while it holds.
+pub const RECONCILING: &str = "Reconciling";
+/// Whether nothing gets on until somebody changes something; there only while it holds.
+pub const STALLED: &str = "Stalled";
 /// The longest message that Kubernetes takes.
 const MAX_MESSAGE: usize = 32 * 1024;
 
@@ -46,7 +50,7 @@ pub(in crate::api) use conditions;
 /// What a condition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// [`READY`], [`DEGRADED`] or [`ROTATING`].
+    /// [`READY`], [`DEGRADED`], [`ROTATING`], [`RECONCILING`] or [`STALLED`].
     pub kind: &'a str,
     /// Whether it holds.
     pub holds: bool,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 
 use super::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
@@ -37,13 +37,26 @@ fn list(paths: &[PathBuf]) -> String {
 
 /// The definition of every kind.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![
+    let kinds = [
         DatabaseConnection::crd(),
         DatabaseRole::crd(),
         DynamicDatabaseSecret::crd(),
         StaticDatabaseRole::crd(),
         StaticDatabaseSecret::crd(),
-    ]
+    ];
+    kinds.into_iter().map(unseen_at_first).collect()
+}
+
+/// Gives every new object a status that speaks of no generation yet: kstatus takes an object without any for done.
+fn unseen_at_first(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let status = schema.and_then(|schema| schema.properties.as_mut()?.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+        }
+    }
+    crd
 }
 
 /// Every definition as a file: its name (`databaseroles.lessor.dev.yaml`) and its YAML.

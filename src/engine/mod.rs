@@ -155,6 +155,14 @@ impl Engine {
         core.handle(incoming).await
     }
 
+    /// Answers `sys/metrics` to whoever asks: for listeners that say so.
+    ///
+    /// # Errors
+    /// 503 while sealed.
+    pub async fn metrics(&self, incoming: &Incoming) -> Result<Reply, Error> {
+        self.core().ok_or_else(sealed)?.sys_metrics(incoming.operation, &incoming.fields).await
+    }
+
     /// Whether the store holds an engine already.
     ///
     /// # Errors

@@ -27,6 +27,13 @@ pub struct Incoming {
     pub address: Option<IpAddr>,
 }
 
+impl Incoming {
+    /// Whether somebody monitors: reads `sys/metrics`.
+    pub fn is_for_metrics(&self) -> bool {
+        self.operation == Operation::Read && self.path == "sys/metrics"
+    }
+}
+
 /// An answer that is not an error.
 #[derive(Debug)]
 pub enum Reply {

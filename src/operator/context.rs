@@ -5,23 +5,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
+use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::access::Access;
+use super::events::{self, Events};
+use super::fence::Fence;
 use super::leftovers::Leftovers;
 use super::metrics::Metrics;
 use super::options::{Options, RunError};
 use super::owned::OwnedSecrets;
+use super::requests::guarded;
+use super::service_account::AccountTokens;
 use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
 use crate::api::names::MANAGER;
 use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
-use crate::base::telemetry;
+use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
 use crate::client::Client;
 
@@ -78,10 +82,25 @@ pub struct Context {
     suspects: Mutex<HashSet<String>>,
     /// UIDs of DynamicDatabaseSecrets that own more leases than they know of.
     surplus: Mutex<HashSet<String>>,
-    /// Publishes events.
-    pub recorder: Recorder,
+    /// Takes events.
+    events: Events,
+    /// Whether anything may be changed.
+    pub fence: Fence,
     /// Failures in a row, by the object's UID.
     pub failures: Failures,
+}
+
+/// What publishes the events of a context.
+pub struct Publishing {
+    recorder: Recorder,
+    queue: events::Queue,
+}
+
+impl Publishing {
+    /// Publishes until `end` and the last event.
+    pub async fn run(self, context: Arc<Context>, end: Shutdown) {
+        events::publish(self.recorder, self.queue, &context.metrics, end).await;
+    }
 }
 
 /// The watched objects of all kinds.
@@ -99,7 +118,8 @@ pub struct Kinds {
 }
 
 impl Context {
-    /// A context that sees no namespaces' labels.
+    /// A context that sees no namespaces' labels, and the events that [`events::publish`] has to publish. With an
+    /// election, its fence is shut at first.
     ///
     /// # Errors
     /// [`RunError::Engine`], when the settings for the engine are unusable.
@@ -111,18 +131,24 @@ impl Context {
         kinds: Kinds,
         ended: mpsc::UnboundedSender<String>,
         owned: OwnedSecrets,
-    ) -> Result<Self, RunError> {
+    ) -> Result<(Self, Publishing), RunError> {
         let engine = Client::new(options.engine, clock.clone(), random.clone()).map_err(RunError::Engine)?;
         let (mount, audience) = (options.auth_mount, options.audience);
         let login = LoginOptions { mount: mount.clone(), role: options.login_role, token_file: options.token_file };
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.identity) };
-        Ok(Self {
-            session: Session::new(engine.clone(), login, clock.clone()),
-            tenants: Tenants::new(kube.clone(), engine, mount.clone(), audience.clone(), clock.clone()),
+        let metrics = Arc::<Metrics>::default();
+        let fence = if options.election.is_some() { Fence::shut(clock.clone()) } else { Fence::open(clock.clone()) };
+        let kube = guarded(kube, fence.clone(), metrics.clone());
+        let (events, queue) = Events::new();
+        let publishing = Publishing { recorder: Recorder::new(kube.clone(), reporter), queue };
+        let accounts = AccountTokens::new(kube.clone(), audience.clone(), clock.clone());
+        let context = Self {
+            session: Session::new(engine.clone(), login, fence.clone(), clock.clone()),
+            tenants: Tenants::new(accounts, engine, mount.clone(), fence.clone(), metrics.clone(), clock.clone()),
             database_mount: options.database_mount.trim_matches('/').to_owned(),
             auth_mount: mount,
             audience,
-            metrics: Arc::default(),
+            metrics,
             connections: kinds.connections,
             roles: kinds.roles,
             secrets: kinds.secrets,
@@ -135,12 +161,14 @@ impl Context {
             leftovers: Leftovers::new(kube.clone()),
             suspects: Mutex::default(),
             surplus: Mutex::default(),
-            recorder: Recorder::new(kube.clone(), reporter),
+            events,
+            fence,
             failures: Failures::default(),
             kube,
             clock,
             random,
-        })
+        };
+        Ok((context, publishing))
     }
 
     /// Notes that the engine may not have the lease of the object with that UID any more.
@@ -192,7 +220,7 @@ impl Context {
         }
     }
 
-    /// Tells the user of an object what happened. A failure to do so is logged only.
+    /// Tells the user of an object what happened, soon. A failure to do so is logged only.
     pub async fn publish<K>(&self, object: &K, kind: EventType, reason: &str, action: &str, note: &str)
     where
         K: Resource<DynamicType = ()>,
@@ -208,10 +236,7 @@ impl Context {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
-            let (name, error) = (object.name_any(), telemetry::chain(&error));
-            tracing::warn!(%name, reason, %error, "cannot publish an event");
-        }
+        self.events.tell(event, object.object_ref(&()), &self.metrics).await;
     }
 }
 

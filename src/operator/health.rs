@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::context::Context;
+use super::metrics::{Text, objects};
 use crate::base::shutdown::Shutdown;
 
 #[derive(Clone)]
@@ -52,6 +53,9 @@ async fn readiness(State(probes): State<Probes>) -> impl IntoResponse {
 }
 
 async fn metrics(State(probes): State<Probes>) -> impl IntoResponse {
-    let text = probes.context.metrics.render(probes.context.session.is_reachable());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    let context = &probes.context;
+    let mut text = Text::default();
+    context.metrics.render(&mut text, context.session.is_reachable());
+    objects::render(context, &mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.finish())
 }

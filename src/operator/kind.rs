@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{self, Error};
+use super::progress;
 use super::watched::Object;
 use crate::api::condition::{self, Conditions, READY, Statement};
 use crate::api::names::{FINALIZER, MANAGER};
+use crate::base::Timestamp;
 
 /// How long after an object's deletion its clean-up is left for later, so that it is gone within 30 s.
 const CLEANUP_ENDS: Duration = Duration::from_secs(10);
@@ -42,6 +44,15 @@ pub trait Kind: Object + Serialize {
     /// Become the Ready condition's reason and message, and are tried again.
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error>;
 
+    /// Gets ready, while the object gets its finalizer, what [`Kind::sync`] will need and what leaves nothing behind. What fails
+    /// here fails there again.
+    async fn prepare(&self, _: &Context) {}
+
+    /// Until when what the object delivers is valid, for metrics.
+    fn validity(&self) -> Option<Validity> {
+        None
+    }
+
     /// Undoes what [`Kind::sync`] did. Idempotent.
     ///
     /// # Errors
@@ -67,6 +78,15 @@ pub struct Done {
     pub message: String,
     /// When to look again.
     pub next: Duration,
+}
+
+/// How long a credential is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// When it ends unless it is renewed or replaced.
+    pub expires: Timestamp,
+    /// For how long it was last prolonged, or made, whole seconds.
+    pub ttl: i64,
 }
 
 /// The namespace of a namespaced object.
@@ -97,7 +117,9 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
         return Ok(Action::await_change());
     }
     if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-        set_finalizer(&*object, &context, true).await?;
+        // What is made for an object must not outlive it unseen, so nothing is made before the finalizer is there.
+        let (set, ()) = tokio::join!(set_finalizer(&*object, &context, true), object.prepare(&context));
+        set?;
     }
     let mut status = object.status().cloned().unwrap_or_default();
     let outcome = match context.access.ensure(&namespace).await {
@@ -118,13 +140,13 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
     let generation = object.meta().generation;
     status.observe(generation);
     condition::set(status.conditions_mut(), &ready, generation, context.clock.now());
-    publish_change(&*object, &context, &ready).await;
+    progress::set(status.conditions_mut(), outcome.as_ref().err(), generation, context.clock.now());
     if object.status() != Some(&status) {
         write_status(&*object, &context, &status).await?;
     }
+    publish_change(&*object, &context, &ready).await;
     let done = outcome?;
     context.failures.clear(&object.uid().unwrap_or_default());
-    context.metrics.reconciled(kind_name::<K>(), "Ok");
     Ok(Action::requeue(done.next))
 }
 
@@ -135,13 +157,13 @@ pub fn on_error<K: Kind>(object: Arc<K>, error: &Error, context: Arc<Context>) -
     } else {
         context.failures.next_wait(&object.uid().unwrap_or_default(), error.needs_change(), &*context.random)
     };
-    context.metrics.reconciled(kind_name::<K>(), error.reason());
     let (object, retry_seconds) = (describe(&*object), wait.as_secs_f32());
     tracing::warn!(%object, reason = error.reason(), error = %error.story(), retry_seconds, "reconcile failed");
     Action::requeue(wait)
 }
 
-fn kind_name<K: Kind>() -> &'static str {
+/// The name of a kind, for labels.
+pub fn kind_name<K: Kind>() -> &'static str {
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(name) => name,
         std::borrow::Cow::Owned(_) => "unknown",
@@ -218,7 +240,6 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
     set_finalizer(object, context, false).await?;
     context.failures.clear(&object.uid().unwrap_or_default());
     let namespace = namespace_of(object);
-    context.metrics.forget(&namespace, &object.name_any());
     if !context.is_used(&namespace, &object.uid().unwrap_or_default()) {
         context.access.release(&namespace).await;
     }

@@ -12,8 +12,10 @@
 //! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
 //! | `access.rs` | the operator's rights in the namespaces that use it |
 //! | `session.rs`, `tenant.rs` | logins at the engine: the operator's own, and those of tenants |
-//! | `leader.rs` | of several replicas, the one that works |
+//! | `service_account.rs` | the tokens that tenants log in with |
+//! | `leader.rs`, `fence.rs`, `requests.rs` | of several replicas, the one that works; the others change nothing |
 //! | `parts.rs` | the tasks of a running operator |
+//! | `metrics/`, `events.rs`, `progress.rs` | what monitoring, users and GitOps tools are told |
 //! | `watched.rs` | the objects of a kind, and the queue of its reconciler |
 //!
 //! # What it may do in the cluster
@@ -57,6 +59,8 @@ mod context;
 mod drift;
 mod dynamic;
 mod error;
+mod events;
+mod fence;
 mod health;
 mod kind;
 mod leader;
@@ -67,8 +71,11 @@ mod metrics;
 mod options;
 mod owned;
 mod parts;
+mod progress;
+mod requests;
 mod role;
 mod same_name;
+mod service_account;
 mod session;
 mod static_role;
 mod static_secret;
@@ -122,7 +129,8 @@ pub async fn run(
     let (owned, followed) = OwnedSecrets::new();
     let (listen, election) = (options.listen, options.election.clone());
     let kinds = Kinds { connections, roles, secrets, static_roles, static_secrets };
-    let mut context = Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
+    let (mut context, publishing) =
+        Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
     context.namespaces = namespaces.is_empty().then_some(namespace_store);
     let context = Arc::new(context);
     // A replica that only waits is as ready as it can be.
@@ -132,7 +140,7 @@ pub async fn run(
     parts.spawn(async move { probes.await.map_err(|source| RunError::Listen { address: listen, source }) });
     let mut leading = None;
     if let Some(election) = election {
-        let mut candidate = Candidate::new(kube, election, clock, random);
+        let mut candidate = Candidate::new(kube, election, context.fence.clone(), clock, random);
         tokio::select! {
             () = candidate.win() => {}
             () = shutdown.requested() => return parts.wait(None).await,
@@ -140,6 +148,8 @@ pub async fn run(
         ready.store(false, Ordering::Relaxed);
         leading = Some(candidate);
     }
+    context.metrics.leading.store(true, Ordering::Relaxed);
+    parts.last(|end| publishing.run(context.clone(), end));
     if namespaces.is_empty() {
         parts.forever("the watch of namespaces", watch_namespaces(context.clone(), namespace_writer));
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::fence::{Fence, NotLeading};
 use crate::base::{Clock, Secret, Timestamp, clock};
 use crate::client::{Client, Error};
 use crate::wire::{Auth, Envelope};
@@ -26,6 +27,7 @@ pub struct LoginOptions {
 pub struct Session {
     client: Client,
     options: LoginOptions,
+    fence: Fence,
     clock: Arc<dyn Clock>,
     login: Mutex<Option<Login>>,
     reachable: AtomicBool,
@@ -41,11 +43,12 @@ struct Login {
 }
 
 impl Session {
-    /// A session that logs in when it is first used.
-    pub fn new(client: Client, options: LoginOptions, clock: Arc<dyn Clock>) -> Self {
+    /// A session that logs in when it is first used, and writes while `fence` is open.
+    pub fn new(client: Client, options: LoginOptions, fence: Fence, clock: Arc<dyn Clock>) -> Self {
         Self {
             client,
             options,
+            fence,
             clock,
             login: Mutex::new(None),
             reachable: AtomicBool::new(false),
@@ -94,6 +97,7 @@ impl Session {
     /// # Errors
     /// See [`Error`].
     pub async fn write(&self, path: &str, body: &Value) -> Result<Option<Envelope>, Error> {
+        self.require_leadership(path)?;
         let login = self.current().await?;
         let answer = match login.client.write(path, body).await {
             Err(error) if error.is_denied() => self.replace(&login).await?.client.write(path, body).await,
@@ -107,6 +111,7 @@ impl Session {
     /// # Errors
     /// See [`Error`].
     pub async fn delete(&self, path: &str) -> Result<(), Error> {
+        self.require_leadership(path)?;
         let login = self.current().await?;
         let answer = match login.client.delete(path).await {
             Err(error) if error.is_denied() => self.replace(&login).await?.client.delete(path).await,
@@ -116,6 +121,14 @@ impl Session {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses like an engine that cannot serve now.
+    fn require_leadership(&self, path: &str) -> Result<(), Error> {
+        if self.fence.is_open() {
+            return Ok(());
+        }
+        Err(Error::Api { path: path.to_owned(), status: 503, errors: vec![NotLeading.to_string()] })
     }
 
     fn note<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
@@ -197,7 +210,8 @@ mod tests {
         let random = Arc::new(SeededRandom::new(1));
         let client = Client::new(ClientConfig::new(&engine.address), clock.clone(), random).unwrap();
         let options = LoginOptions { mount: "kubernetes".into(), role: "op".into(), token_file: file.path().into() };
-        (Session::new(client, options, clock), file)
+        let fence = Fence::open(clock.clone());
+        (Session::new(client, options, fence, clock), file)
     }
 
     fn login(token: &str) -> (u16, Value) {

@@ -3,18 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::Api;
-use kube::api::PostParams;
 use serde_json::json;
 
-use super::error::{self, Error};
+use super::error::Error;
+use super::fence::{Fence, NotLeading};
+use super::metrics::{self, Metrics};
+use super::service_account::AccountTokens;
 use crate::base::{Clock, Secret, Timestamp, clock};
 use crate::client::{self, Client};
-
-/// How long the ServiceAccount token lives, whole seconds: the shortest that Kubernetes gives. It is used at once.
-const JWT_SECONDS: i64 = 600;
+use crate::wire::Auth;
 
 /// Who asks for a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +36,11 @@ struct Login {
 
 /// Logins of tenants, kept while their tokens live.
 pub struct Tenants {
-    kube: kube::Client,
+    accounts: AccountTokens,
     engine: Client,
     mount: String,
-    audience: String,
+    fence: Fence,
+    metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     /// By workload and role.
     logins: Mutex<HashMap<(String, String), Login>>,
@@ -50,8 +48,15 @@ pub struct Tenants {
 
 impl Tenants {
     /// No logins yet. `engine` carries no token.
-    pub fn new(kube: kube::Client, engine: Client, mount: String, audience: String, clock: Arc<dyn Clock>) -> Self {
-        Self { kube, engine, mount, audience, clock, logins: Mutex::default() }
+    pub fn new(
+        accounts: AccountTokens,
+        engine: Client,
+        mount: String,
+        fence: Fence,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { accounts, engine, mount, fence, metrics, clock, logins: Mutex::default() }
     }
 
     /// The engine as `tenant` may use it.
@@ -59,15 +64,13 @@ impl Tenants {
     /// # Errors
     /// When the ServiceAccount does not exist, or the engine does not let it log in to the role.
     pub async fn client(&self, tenant: &Tenant) -> Result<Client, Error> {
+        if !self.fence.is_open() {
+            return Err(Error::waiting("NotLeading", NotLeading.to_string()));
+        }
         if let Some(client) = self.known(tenant) {
             return Ok(client);
         }
-        let jwt = self.service_account_token(tenant).await?;
-        let body = json!({
-            "role": tenant.role, "jwt": jwt.expose(),
-            "workload_uid": tenant.uid, "workload_name": tenant.name,
-        });
-        let auth = self.engine.login(&self.mount, &body).await.map_err(|error| refusal(tenant, error))?;
+        let auth = self.log_in(tenant).await?;
         let client = self.engine.with_token(Secret::new(auth.client_token));
         // A margin, so that no token ends between this check and its use.
         let good_until = clock::add_seconds(self.clock.now(), auth.lease_duration * 9 / 10);
@@ -87,29 +90,17 @@ impl Tenants {
         (login.tenant == *tenant && self.clock.now() < login.good_until).then(|| login.client.clone())
     }
 
-    async fn service_account_token(&self, tenant: &Tenant) -> Result<Secret, Error> {
-        let accounts: Api<ServiceAccount> = Api::namespaced(self.kube.clone(), &tenant.namespace);
-        let request = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                audiences: Some(vec![self.audience.clone()]),
-                expiration_seconds: Some(JWT_SECONDS),
-                bound_object_ref: None,
-            }),
-            ..TokenRequest::default()
-        };
-        let account = format!("ServiceAccount {}/{}", tenant.namespace, tenant.service_account);
-        let answer = accounts.create_token_request(&tenant.service_account, &PostParams::default(), &request).await;
-        match answer {
-            Ok(answer) => answer
-                .status
-                .and_then(|status| status.token)
-                .map(Secret::new)
-                .ok_or_else(|| Error::waiting("TokenMissing", format!("Kubernetes gave no token for {account}"))),
-            Err(error) if error::is_not_found(&error) => Err(Error::refused(
-                "ServiceAccountNotFound",
-                format!("spec.serviceAccountName: {account} does not exist"),
-            )),
-            Err(error) => Err(Error::kube(format!("cannot get a token for {account}"))(error)),
+    async fn log_in(&self, tenant: &Tenant) -> Result<Auth, Error> {
+        let Tenant { uid, namespace, name, service_account, role } = tenant;
+        let mut anew = false;
+        loop {
+            let token = self.accounts.get(namespace, service_account, anew).await?;
+            let body = json!({ "role": role, "jwt": token.jwt.expose(), "workload_uid": uid, "workload_name": name });
+            metrics::count(&self.metrics.tenant_logins);
+            match self.engine.login(&self.mount, &body).await {
+                Err(error) if error.status() == Some(403) && !token.fresh => anew = true,
+                answer => return answer.map_err(|error| refusal(tenant, error)),
+            }
         }
     }
 }

@@ -96,13 +96,15 @@ pub struct Stocked {
     pub data: Map<String, Value>,
 }
 
-/// One gauge of a mount. Labels come from objects that exist.
+/// One figure of a mount. Labels come from objects that exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// `lessor_…`.
     pub name: &'static str,
     /// One sentence.
     pub help: &'static str,
+    /// Whether it only grows, so that its rate is what tells something.
+    pub counter: bool,
     /// Besides the mount's path.
     pub labels: Vec<(&'static str, String)>,
     /// Its value now.

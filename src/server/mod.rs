@@ -29,6 +29,13 @@ struct Shared {
     random: Arc<dyn Random>,
 }
 
+/// What a listener lets through without a token.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Access {
+    /// `sys/metrics`.
+    pub open_metrics: bool,
+}
+
 /// The whole route list: everything below `/v1/` is the engine's to answer.
 pub fn router(engine: Arc<Engine>, random: Arc<dyn Random>) -> Router {
     Router::new().fallback(serve).with_state(Shared { engine, random })
@@ -37,6 +44,7 @@ pub fn router(engine: Arc<Engine>, random: Arc<dyn Random>) -> Router {
 async fn serve(
     State(shared): State<Shared>,
     peer: Option<Extension<ConnectInfo<listen::Peer>>>,
+    access: Option<Extension<Access>>,
     request: Request<Body>,
 ) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -45,6 +53,9 @@ async fn serve(
     }
     let namespace = request.headers().get("x-vault-namespace").cloned();
     let result = match ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0.ip())).await {
+        Ok(incoming) if access.is_some_and(|access| access.open_metrics) && incoming.is_for_metrics() => {
+            shared.engine.metrics(&incoming).await
+        }
         Ok(incoming) => shared.engine.handle(incoming).await,
         Err(error) => Err(error),
     };

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+
 use super::config::{Config, SealConfig, StorageConfig};
 use super::listen::{Listener, Peer};
-use super::router;
+use super::{Access, router};
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
@@ -70,7 +72,7 @@ impl Dev {
     /// # Errors
     /// When serving fails.
     pub async fn serve(self) -> Result<(), Failure> {
-        serve(self.engine, vec![self.listener], self.shutdown).await
+        serve(self.engine, vec![(self.listener, Access::default())], self.shutdown).await
     }
 }
 
@@ -112,7 +114,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
         };
         let bound = Listener::bind(listener.address, tls).await.map_err(|e| cannot_listen(listener.address, e))?;
         tracing::info!(address = %bound.address(), tls = listener.tls.is_some(), "listening");
-        listeners.push(bound);
+        listeners.push((bound, Access { open_metrics: listener.open_metrics }));
     }
     engine.start().await?;
     serve(engine, listeners, shutdown).await
@@ -122,11 +124,11 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
     format!("cannot listen on {address}: {error}").into()
 }
 
-async fn serve(engine: Arc<Engine>, listeners: Vec<Listener>, shutdown: Shutdown) -> Result<(), Failure> {
+async fn serve(engine: Arc<Engine>, listeners: Vec<(Listener, Access)>, shutdown: Shutdown) -> Result<(), Failure> {
     let router = router(engine.clone(), Arc::new(SystemRandom));
     let mut servers = tokio::task::JoinSet::new();
-    for listener in listeners {
-        let service = router.clone().into_make_service_with_connect_info::<Peer>();
+    for (listener, access) in listeners {
+        let service = router.clone().layer(Extension(access)).into_make_service_with_connect_info::<Peer>();
         let stop = shutdown.clone();
         servers.spawn(async move {
             axum::serve(listener, service).with_graceful_shutdown(async move { stop.requested().await }).await

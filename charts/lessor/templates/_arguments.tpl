@@ -32,6 +32,10 @@
 - --tenant-role={{ include "lessor.operatorTenantRole" . }}
 - --service-account={{ include "lessor.serviceAccount" (list . "operator") }}
 {{- end }}
+{{- if .Values.operator.leaderElect }}
+- --leader-lease={{ include "lessor.name" (list . "operator") }}
+- --lease-namespace={{ .Release.Namespace }}
+{{- end }}
 - --identity=$(POD_NAME)
 - --listen=[::]:{{ .Values.operator.healthPort }}
 {{ include "lessor.logArguments" . }}

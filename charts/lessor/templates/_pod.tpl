@@ -47,7 +47,7 @@ topologySpreadConstraints:
 {{- if $values.affinity }}
 affinity:
   {{- toYaml $values.affinity | nindent 2 }}
-{{- else if eq (index . 1) "webhook" }}
+{{- else if has (index . 1) (list "webhook" "operator") }}
 affinity:
   podAntiAffinity:
     preferredDuringSchedulingIgnoredDuringExecution:

@@ -13,6 +13,11 @@ listener "tcp" {
   {{- else }}
   tls_disable = true
   {{- end }}
+  {{- if or .Values.engine.openMetrics .Values.metrics.podMonitor.enabled }}
+  telemetry {
+    unauthenticated_metrics_access = true
+  }
+  {{- end }}
 }
 
 seal "static" {

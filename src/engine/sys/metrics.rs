@@ -25,7 +25,7 @@ struct Family {
 }
 
 impl Core {
-    pub(super) async fn sys_metrics(&self, operation: Operation, fields: &Fields) -> Result<Reply, Error> {
+    pub(in crate::engine) async fn sys_metrics(&self, operation: Operation, fields: &Fields) -> Result<Reply, Error> {
         if operation != Operation::Read {
             return Err(Error::unsupported_operation());
         }
@@ -84,7 +84,7 @@ fn add(families: &mut Vec<Family>, mount: &str, sample: Sample) {
         Some(family) => family.rows.push((labels, sample.value)),
         None => families.push(Family {
             name: sample.name,
-            kind: "gauge",
+            kind: if sample.counter { "counter" } else { "gauge" },
             help: sample.help,
             rows: vec![(labels, sample.value)],
         }),
@@ -134,7 +134,11 @@ mod tests {
         let mut families = Vec::new();
         for (connection, value) in [("a\"b", 2), ("c", 3)] {
             let labels = vec![("connection", connection.to_owned())];
-            add(&mut families, "db/", Sample { name: "lessor_orphans", help: "Orphans.", labels, value });
+            add(
+                &mut families,
+                "db/",
+                Sample { name: "lessor_orphans", help: "Orphans.", counter: false, labels, value },
+            );
         }
         let expected = "# HELP lessor_orphans Orphans.\n# TYPE lessor_orphans gauge\n\
             lessor_orphans{mount=\"db/\",connection=\"a\\\"b\"} 2\nlessor_orphans{mount=\"db/\",connection=\"c\"} 3\n";

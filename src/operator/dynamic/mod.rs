@@ -25,7 +25,7 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Done, Kind, describe};
+use super::kind::{Done, Kind, Validity, describe};
 use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus};
 
 #[async_trait]
@@ -38,6 +38,18 @@ impl Kind for DynamicDatabaseSecret {
 
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error> {
         sync::Pass::new(self, context, status)?.run().await
+    }
+
+    async fn prepare(&self, context: &Context) {
+        // A refusal is told by the sync, which asks again.
+        let _ = context.tenants.client(&sync::tenant(self)).await;
+    }
+
+    fn validity(&self) -> Option<Validity> {
+        let status = self.status.as_ref()?;
+        let leases = status.lease.iter().chain(status.additional_users.iter().map(|user| &user.lease));
+        let first = leases.min_by_key(|lease| lease.expires.0)?;
+        Some(Validity { expires: first.expires.0, ttl: first.ttl })
     }
 
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {

@@ -60,10 +60,6 @@ impl Pass<'_> {
     pub(super) fn report(&mut self, held: &Held) {
         let generation = self.object.metadata.generation;
         let now = self.now();
-        let leases = self.status.lease.iter().chain(self.status.additional_users.iter().map(|user| &user.lease));
-        if let Some(first) = leases.map(|lease| lease.expires.0).min() {
-            self.context.metrics.expires(&self.namespace, &self.tenant.name, first);
-        }
         if let Some(lease) = &held.lease {
             self.status.username = Some(lease.username.clone());
         }

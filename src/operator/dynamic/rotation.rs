@@ -131,7 +131,10 @@ impl Pass<'_> {
                     return Some(old.lease.status(now, ttl));
                 }
                 Ok(Renewal::Ended) => return None,
-                Err(error) => self.suffer("RenewalFailing", &error),
+                Err(error) => {
+                    metrics::count(&self.context.metrics.renewals_failed);
+                    self.suffer("RenewalFailing", &error);
+                }
             },
             OldStep::Wait(until) => self.wake_at(until),
         }

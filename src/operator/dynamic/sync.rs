@@ -59,6 +59,18 @@ pub(super) fn seconds(period: &Period, field: &str) -> Result<u64, Error> {
     period.seconds(field).map_err(|problem| Error::refused("InvalidSpec", problem))
 }
 
+/// Whom the object acts as.
+pub(super) fn tenant(object: &DynamicDatabaseSecret) -> Tenant {
+    let (spec, namespace) = (&object.spec, namespace_of(object));
+    Tenant {
+        uid: object.uid().unwrap_or_default(),
+        name: object.name_any(),
+        service_account: spec.service_account_name.clone(),
+        role: engine_name(spec.role_ref.namespace.as_deref().unwrap_or(&namespace), &spec.role_ref.name),
+        namespace,
+    }
+}
+
 impl<'a> Pass<'a> {
     /// Reads the object.
     pub(super) fn new(
@@ -76,13 +88,7 @@ impl<'a> Pass<'a> {
         let declared = declared.map(|period| seconds(period, "spec.restart.expectedDuration")).transpose()?;
         let last = status.restart.as_ref().and_then(|restart| restart.last_duration);
         let lead = plan::lead(spec.restart.is_some(), declared, last.and_then(|last| u64::try_from(last).ok()), grace);
-        let tenant = Tenant {
-            uid: object.uid().unwrap_or_default(),
-            namespace: namespace.clone(),
-            name: object.name_any(),
-            service_account: spec.service_account_name.clone(),
-            role: engine_name(role_namespace, &spec.role_ref.name),
-        };
+        let tenant = tenant(object);
         let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
         context.owned.follow(&namespace);
         Ok(Self {
@@ -215,6 +221,7 @@ impl<'a> Pass<'a> {
             }
             Ok(Renewal::Ended) => self.replace(held, renderer).await,
             Err(error) => {
+                metrics::count(&self.context.metrics.renewals_failed);
                 let expires = self.status.lease.as_ref().map(|status| status.expires.0);
                 if expires.is_none_or(|expires| now >= expires) {
                     return Err(error);

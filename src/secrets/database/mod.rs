@@ -244,9 +244,14 @@ impl SecretsEngine for Database {
         samples.extend(self.spares.counts().into_iter().map(|(role, ready)| Sample {
             name: "lessor_spares_ready",
             help: "Users made ahead that wait to be handed out, by role.",
+            counter: false,
             labels: vec![("role", role)],
             value: ready as u64,
         }));
+        match self.rotation.samples().await {
+            Ok(rotations) => samples.extend(rotations),
+            Err(error) => tracing::warn!(error = telemetry::chain(&error), "rotations cannot be told to monitoring"),
+        }
         samples
     }
 

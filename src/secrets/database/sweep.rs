@@ -107,6 +107,7 @@ impl Database {
         let sample = |name, help, connection: &str, value: usize| Sample {
             name,
             help,
+            counter: false,
             labels: vec![("connection", connection.to_owned())],
             value: value as u64,
         };

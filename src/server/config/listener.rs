@@ -18,6 +18,8 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// None: plain HTTP.
     pub tls: Option<TlsFiles>,
+    /// Whether `sys/metrics` is answered without a token, as Vault's `unauthenticated_metrics_access` has it.
+    pub open_metrics: bool,
 }
 
 /// The server's certificate, PEM.
@@ -57,5 +59,10 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
             return Err(block.error(problem));
         }
     };
-    Ok(ListenerConfig { address, tls })
+    let mut open_metrics = false;
+    for telemetry in block.blocks("telemetry", 0)? {
+        warnings.extend(unknown(&telemetry, &["unauthenticated_metrics_access"], "listener.telemetry."));
+        open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
+    }
+    Ok(ListenerConfig { address, tls, open_metrics })
 }

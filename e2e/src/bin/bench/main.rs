@@ -13,6 +13,7 @@
 )]
 
 mod agent;
+mod arrivals;
 mod budget;
 mod client;
 mod cpu;
@@ -21,6 +22,7 @@ mod issue;
 mod leases;
 mod load;
 mod operations;
+mod operator;
 mod options;
 mod pgbench;
 mod program;
@@ -40,6 +42,15 @@ use report::Section;
 async fn main() {
     let options = Options::read();
     let file = std::env::args().nth(1).expect("bench REPORT");
+    if options.wants("operator")
+        && let Some(body) = operator::measure().await
+    {
+        let body = format!("`make bench LESSOR_BENCH_ONLY=operator`\non {}.\n\n{body}", report::machine());
+        report::write(Path::new(&file), &Section { title: "The operator", body });
+    }
+    if options.wants_only("operator") {
+        return;
+    }
     let machine = format!("{}. {}", report::machine(), pgbench::version().await);
     let write = |part: &str, title: &'static str, body: String| {
         let body = format!("`{}`\non {machine}.\n\n{body}", options.command(part));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The parts of the report, in its order: what `LESSOR_BENCH_ONLY` may name.
-pub const PARTS: [&str; 8] = ["issue", "spares", "renew", "revoke", "lookup", "login", "leases", "agent"];
+pub const PARTS: [&str; 9] = ["issue", "spares", "renew", "revoke", "lookup", "login", "leases", "agent", "operator"];
 
 /// A Vault-compatible server to be measured beside Lessor.
 pub struct Peer {
@@ -61,6 +61,11 @@ impl Options {
     /// Whether a part is to be measured.
     pub fn wants(&self, part: &str) -> bool {
         self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// Whether nothing else is to be measured.
+    pub fn wants_only(&self, part: &str) -> bool {
+        self.parts.iter().all(|wanted| wanted == part)
     }
 
     /// The command that repeats one part.

@@ -4,6 +4,7 @@
 //! again with the same password, because a statement that nobody waits for any more may still be carried out: only a refusal
 //! by the database ends it. Whoever calls these functions has the role's turn.
 
+use super::figures::Subject;
 use super::login::{self, Login};
 use super::role::{Held, StaticRole};
 use super::{Failure, Rotation, is_refusal, not_set};
@@ -15,6 +16,14 @@ use crate::wire::Error;
 impl Rotation {
     /// Changes the password that is next, or goes on with the change that is under way.
     pub(super) async fn change(&self, held: &mut Held) -> Result<(), Failure> {
+        let done = self.attempt(held).await;
+        if done.is_err() {
+            self.counts.failed(Subject::Static, &held.role.db_name);
+        }
+        done
+    }
+
+    async fn attempt(&self, held: &mut Held) -> Result<(), Failure> {
         let connection = self.connections.get(&held.role.db_name).await.map_err(Failure::Down)?;
         if let Err(error) = connection.check_role(&held.name) {
             return self.failed(held, error).await;
@@ -97,6 +106,7 @@ impl Rotation {
     pub(super) async fn complete(&self, held: &mut Held) -> Result<(), Error> {
         let now = self.clock.now();
         self.roles.change(held, |role| role.complete(now)).await?;
+        self.counts.succeeded(Subject::Static, &held.role.db_name);
         self.wake(&held.role.db_name);
         tracing::info!(role = held.name, connection = held.role.db_name, "a static role has a new password");
         Ok(())

@@ -6,6 +6,7 @@
 
 mod change;
 mod fields;
+mod figures;
 mod kept;
 mod login;
 pub(super) mod names;
@@ -29,6 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use self::figures::Counts;
 use self::queue::Queue;
 use self::role::StaticRoles;
 use self::root::Roots;
@@ -54,6 +56,7 @@ pub(super) struct Rotation {
     queue: Queue,
     role_turns: Turns,
     root_turns: Turns,
+    counts: Counts,
     /// The tasks that make due changes, by connection; each waits on its own [`Notify`].
     tasks: Mutex<HashMap<String, Arc<Notify>>>,
     /// Wakes the worker when a connection without a task has something to do.
@@ -73,6 +76,7 @@ impl Rotation {
             queue,
             role_turns: Turns::default(),
             root_turns: Turns::default(),
+            counts: Counts::default(),
             tasks: Mutex::default(),
             untended: Notify::new(),
         }

@@ -4,6 +4,7 @@
 //! kept; it is closed when the new one logs in, when the database refuses the change and the old one logs in, or when
 //! somebody writes another password. Whoever calls these functions has the connection's turn.
 
+use super::figures::Subject;
 use super::login::Login;
 use super::root::{HeldRoot, Root};
 use super::root_fields::root_login;
@@ -88,6 +89,14 @@ impl Rotation {
 
     /// Changes the password, or goes on with the change that is under way.
     pub(super) async fn change_root(&self, held: &mut HeldRoot) -> Result<(), Failure> {
+        let done = self.attempt_root(held).await;
+        if done.is_err() {
+            self.counts.failed(Subject::Root, &held.connection);
+        }
+        done
+    }
+
+    async fn attempt_root(&self, held: &mut HeldRoot) -> Result<(), Failure> {
         let connection = self.connections.get(&held.connection).await.map_err(Failure::Down)?;
         self.config_written(&held.connection, false).await?;
         *held = self.roots.get(&held.connection).await.map_err(Error::from)?;
@@ -173,6 +182,7 @@ impl Rotation {
             root.timing.succeed(root.schedule.clone().as_ref(), now)
         };
         self.roots.change(held, txn, completed).await?;
+        self.counts.succeeded(Subject::Root, &held.connection);
         self.connections.forget(&held.connection).await;
         self.wake(&held.connection);
         tracing::info!(connection = held.connection, "a connection has a new password of its own");

@@ -1,0 +1,107 @@
+//! Series of single objects, read from the watched objects themselves: they end with their object.
+
+use kube::ResourceExt;
+
+use super::Text;
+use crate::api::condition::Conditions;
+use crate::operator::context::Context;
+use crate::operator::kind::{Kind, Validity, kind_name, namespace_of};
+
+/// One object.
+struct Row {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    conditions: Vec<(String, String, bool)>,
+    validity: Option<Validity>,
+}
+
+/// All series of objects.
+pub fn render(context: &Context, text: &mut Text) {
+    let mut rows = Vec::new();
+    collect(&mut rows, &context.connections.all());
+    collect(&mut rows, &context.roles.all());
+    collect(&mut rows, &context.secrets.all());
+    collect(&mut rows, &context.static_roles.all());
+    collect(&mut rows, &context.static_secrets.all());
+    write(&rows, text);
+}
+
+fn collect<K: Kind>(rows: &mut Vec<Row>, objects: &[std::sync::Arc<K>]) {
+    rows.extend(objects.iter().map(|object| {
+        let conditions = object.status().map(Conditions::conditions).unwrap_or_default().iter();
+        Row {
+            kind: kind_name::<K>(),
+            namespace: namespace_of(&**object),
+            name: object.name_any(),
+            conditions: conditions
+                .map(|condition| (condition.type_.clone(), condition.reason.clone(), condition.status == "True"))
+                .collect(),
+            validity: object.validity(),
+        }
+    }));
+}
+
+fn write(rows: &[Row], text: &mut Text) {
+    text.head("object_condition", "gauge", "Conditions of objects: 1 where the condition holds, with its reason.");
+    for Row { kind, namespace, name, conditions, .. } in rows {
+        for (condition, reason, holds) in conditions {
+            let labels = [
+                ("kind", *kind),
+                ("namespace", namespace),
+                ("name", name),
+                ("condition", condition),
+                ("reason", reason),
+            ];
+            text.row("object_condition", &labels, u8::from(*holds));
+        }
+    }
+    let head = "When the credential of an object ends unless it is renewed or replaced, Unix time.";
+    text.head("credential_expiry_timestamp_seconds", "gauge", head);
+    for (labels, validity) in valid(rows) {
+        text.row("credential_expiry_timestamp_seconds", &labels, validity.expires.as_second());
+    }
+    text.head(
+        "credential_ttl_seconds",
+        "gauge",
+        "For how long the credential of an object was last prolonged, or made.",
+    );
+    for (labels, validity) in valid(rows) {
+        text.row("credential_ttl_seconds", &labels, validity.ttl);
+    }
+}
+
+fn valid(rows: &[Row]) -> impl Iterator<Item = ([(&str, &str); 3], Validity)> {
+    rows.iter().filter_map(|Row { kind, namespace, name, validity, .. }| {
+        Some(([("kind", *kind), ("namespace", namespace.as_str()), ("name", name.as_str())], (*validity)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+
+    #[test]
+    fn an_object_has_a_series_for_each_condition_and_for_its_credential() {
+        let row = Row {
+            kind: "DynamicDatabaseSecret",
+            namespace: "shop".into(),
+            name: "db".into(),
+            conditions: vec![("Ready".into(), "Issued".into(), true), ("Degraded".into(), "AsExpected".into(), false)],
+            validity: Some(Validity { expires: Timestamp::UNIX_EPOCH, ttl: 60 }),
+        };
+        let mut text = Text::default();
+        write(&[row], &mut text);
+        let text = text.finish();
+        let object = "kind=\"DynamicDatabaseSecret\",namespace=\"shop\",name=\"db\"";
+        for line in [
+            format!("lessor_operator_object_condition{{{object},condition=\"Ready\",reason=\"Issued\"}} 1"),
+            format!("lessor_operator_object_condition{{{object},condition=\"Degraded\",reason=\"AsExpected\"}} 0"),
+            format!("lessor_operator_credential_expiry_timestamp_seconds{{{object}}} 0"),
+            format!("lessor_operator_credential_ttl_seconds{{{object}}} 60"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+}
