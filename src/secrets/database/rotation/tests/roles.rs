@@ -11,6 +11,7 @@ async fn a_first_write_rotates_and_the_answers_have_vaults_shape() {
     let (username, password) = world.logs_in("app").await;
     assert!(username == "app" && password != "app-1");
     let now = world.now().to_string();
+    let next = crate::base::clock::add_seconds(world.now(), DAY).to_string();
     assert_eq!(
         world.read("static-creds/app").await.unwrap(),
         json!({"username": "app", "password": password, "ttl": DAY, "rotation_period": DAY, "last_vault_rotation": now})
@@ -18,7 +19,7 @@ async fn a_first_write_rotates_and_the_answers_have_vaults_shape() {
     assert_eq!(
         world.read("static-roles/app").await.unwrap(),
         json!({"db_name": "pg", "username": "app", "rotation_period": DAY, "rotation_statements": [],
-            "credential_type": "password", "last_vault_rotation": now})
+            "credential_type": "password", "last_vault_rotation": now, "next_vault_rotation": next})
     );
     let keys = world.ask(Operation::List, "static-roles", Value::Null).await.unwrap().data.unwrap();
     assert_eq!(keys, json!({"keys": ["app"]}));
