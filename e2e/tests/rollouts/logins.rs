@@ -1,0 +1,90 @@
+//! What pods say in their logs about their logins, from the first line to the last.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, LogParams};
+use kube::{Client, ResourceExt as _};
+
+/// A shell text that opens a database connection every 250 ms with the credential that its variables hold, serves after
+/// `ready` seconds, and works on for two seconds when it is asked to end.
+pub fn program(ready: u32) -> String {
+    format!(
+        "(sleep {ready}; exec httpd -f -p 8080 -h /tmp) & left=-1; trap 'left=8' TERM; \
+         while [ $left -ne 0 ]; do sleep 0.25 & pause=$!; \
+         if said=$(psql -qAtc 'SELECT 1' 2>&1); then echo ok; else echo \"refused $said\"; fi; \
+         [ $left -lt 0 ] || left=$((left-1)); wait $pause; done; echo end"
+    )
+}
+
+/// What was counted so far.
+#[derive(Debug, Default, Clone)]
+pub struct Counts {
+    /// Logins that worked.
+    pub logins: u64,
+    /// What the others said.
+    pub errors: Vec<String>,
+    /// Pods that were listened to.
+    pub pods: u64,
+    /// Pods that have ended, and were heard to their last line.
+    pub ended: u64,
+}
+
+/// Listens to the pods with the label `app: APP` of a namespace, as long as it lives.
+pub struct Listener {
+    counts: Arc<Mutex<Counts>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Listener {
+    /// Begins to listen.
+    pub fn new(client: &Client, namespace: &str, app: &str) -> Self {
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let task = tokio::spawn(listen(pods, format!("app={app}"), counts.clone()));
+        Self { counts, task }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn listen(pods: Api<Pod>, selector: String, counts: Arc<Mutex<Counts>>) {
+    let mut known = BTreeSet::new();
+    loop {
+        let found = pods.list(&ListParams::default().labels(&selector)).await;
+        for pod in found.map(|list| list.items).unwrap_or_default() {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if phase == Some("Running") && known.insert(pod.name_any()) {
+                counts.lock().unwrap().pods += 1;
+                tokio::spawn(hear(pods.clone(), pod.name_any(), counts.clone()));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn hear(pods: Api<Pod>, name: String, counts: Arc<Mutex<Counts>>) {
+    let all = LogParams { follow: true, ..LogParams::default() };
+    let Ok(stream) = pods.log_stream(&name, &all).await else { return };
+    let mut lines = stream.lines();
+    while let Ok(Some(line)) = lines.try_next().await {
+        let mut counts = counts.lock().unwrap();
+        match line.as_str() {
+            "ok" => counts.logins += 1,
+            "end" => counts.ended += 1,
+            error => counts.errors.push(format!("{name}: {error}")),
+        }
+    }
+}
