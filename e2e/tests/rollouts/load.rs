@@ -36,7 +36,7 @@ async fn six_slow_replicas(
         let value = lessor_e2e::environment::variable(variable);
         environment.as_array_mut().unwrap().push(json!({ "name": name, "value": value }));
     }
-    let probe = json!({ "httpGet": { "port": 8080, "path": "/" }, "periodSeconds": 1, "successThreshold": 1 });
+    let probe = json!({ "tcpSocket": { "port": 8080 }, "periodSeconds": 1, "timeoutSeconds": 5 });
     let pod = pod_spec(&program(10), json!({ "env": environment, "readinessProbe": probe }), json!({}));
     let strategy = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
     apply_all(client, namespace, &[deployment("app", pod, json!({ "replicas": 6, "strategy": strategy }))]).await;
@@ -74,7 +74,7 @@ async fn nobody_is_refused_while_users_change_under_a_slow_rollout() {
                 "rotation {} after {:.0?}: rollout {took} s, {} logins by {} pods, {} refused, Degraded: {wrong:?}",
                 hashes.len(),
                 begun.elapsed(),
-                counts.logins,
+                counts.logins(),
                 counts.pods,
                 counts.errors.len()
             );
@@ -82,7 +82,7 @@ async fn nobody_is_refused_while_users_change_under_a_slow_rollout() {
         let counts = listener.counts();
         eprintln!(
             "{} logins, {} rotations, {} refused; {} pods of which {} ended",
-            counts.logins,
+            counts.logins(),
             hashes.len(),
             counts.errors.len(),
             counts.pods,

@@ -1,6 +1,6 @@
 //! What pods say in their logs about their logins, from the first line to the last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,14 +23,21 @@ pub fn program(ready: u32) -> String {
 /// What was counted so far.
 #[derive(Debug, Default, Clone)]
 pub struct Counts {
-    /// Logins that worked.
-    pub logins: u64,
+    /// Logins that worked, by pod.
+    logins: BTreeMap<String, u64>,
     /// What the others said.
     pub errors: Vec<String>,
     /// Pods that were listened to.
     pub pods: u64,
     /// Pods that have ended, and were heard to their last line.
     pub ended: u64,
+}
+
+impl Counts {
+    /// Logins that worked.
+    pub fn logins(&self) -> u64 {
+        self.logins.values().sum()
+    }
 }
 
 /// Listens to the pods with the label `app: APP` of a namespace, as long as it lives.
@@ -75,16 +82,28 @@ async fn listen(pods: Api<Pod>, selector: String, counts: Arc<Mutex<Counts>>) {
     }
 }
 
+/// Follows the log of a pod to its last line. A container that did not start has no log, and another one takes its place.
 async fn hear(pods: Api<Pod>, name: String, counts: Arc<Mutex<Counts>>) {
     let all = LogParams { follow: true, ..LogParams::default() };
-    let Ok(stream) = pods.log_stream(&name, &all).await else { return };
-    let mut lines = stream.lines();
-    while let Ok(Some(line)) = lines.try_next().await {
-        let mut counts = counts.lock().unwrap();
-        match line.as_str() {
-            "ok" => counts.logins += 1,
-            "end" => counts.ended += 1,
-            error => counts.errors.push(format!("{name}: {error}")),
+    while let Ok(Some(_)) = pods.get_opt(&name).await {
+        if let Ok(stream) = pods.log_stream(&name, &all).await {
+            let mut lines = stream.lines();
+            let mut heard = 0;
+            while let Ok(Some(line)) = lines.try_next().await {
+                let mut counts = counts.lock().unwrap();
+                match line.as_str() {
+                    "ok" => heard += 1,
+                    "end" => {
+                        counts.ended += 1;
+                        return;
+                    }
+                    error if error.starts_with("refused") => counts.errors.push(format!("{name}: {error}")),
+                    // Other lines are the kubelet's, or the rest of an error.
+                    _ => {}
+                }
+                counts.logins.insert(name.clone(), heard);
+            }
         }
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
