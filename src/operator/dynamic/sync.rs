@@ -103,7 +103,7 @@ impl<'a> Pass<'a> {
         let replacement = Replacement {
             lead: lead + spread,
             busy: spec.restart.is_some() && status.restart.as_ref().is_some_and(|restart| restart.finished.is_none()),
-            window: spec.rotation.window.as_ref().map(Window::parse).transpose()?,
+            window: None,
         };
         let tenant = tenant(object);
         let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
@@ -161,6 +161,7 @@ impl<'a> Pass<'a> {
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
         let mut held = Held::from(self.target.read().await?);
+        self.read_window();
         if let Err(error) = self.take_stock(&mut held).await {
             if !held.genuine {
                 return Err(error);
@@ -203,6 +204,14 @@ impl<'a> Pass<'a> {
             message: format!("{} holds database user {user}", self.target.describe()),
             next: wait,
         })
+    }
+
+    /// A window that cannot be read must not keep a credential from being renewed.
+    fn read_window(&mut self) {
+        match self.object.spec.rotation.window.as_ref().map(Window::parse).transpose() {
+            Ok(window) => self.replacement.window = window,
+            Err(error) => self.problems.push((error.reason(), error.story())),
+        }
     }
 
     /// Sees to it that the Secret holds credentials that live, are those that were asked for, and are renewed in time.
