@@ -10,8 +10,8 @@ use super::Period;
 use super::additional_user::{AdditionalUser, AdditionalUserStatus};
 use super::condition::conditions;
 pub use super::destination::Destination;
-pub use super::restart::{Restart, RestartStatus};
 use super::restart::RotationWindow;
+pub use super::restart::{Restart, RestartStatus};
 
 /// A short-lived database user, delivered as a Secret.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -67,13 +67,19 @@ impl Pass<'_> {
         }
         let secret = self.object.spec.destination.name.as_str();
         let annotation = secret_hash_annotation(secret, |name| sha256(&[name.as_bytes()]));
-        let started = known.as_ref().filter(|status| status.hash == *hash).map_or(now, |status| status.started.0);
+        let started = match (&known, &held.lease) {
+            (Some(status), _) if status.hash == *hash => status.started.0,
+            // The status was lost: pods that were started with this credential must not be restarted for that.
+            (None, Some(lease)) if !held.written => lease.issued,
+            _ => now,
+        };
         let change = Change {
             uid: &self.tenant.uid,
             namespace: &self.namespace,
             secrets: &[secret],
             annotation: &annotation,
             hash,
+            written: started,
             deadline: self.deadline(held),
             urgent: spec.is_some() && held.previous.is_empty() && came_with_lease(held, started),
             open_from: self.replacement.window.as_ref().map_or(now, |window| window.open_from(now)),
@@ -126,7 +132,7 @@ impl Pass<'_> {
     pub(super) async fn guess_rollout(&mut self, held: &Held) {
         let spec = self.object.spec.restart.as_ref().filter(|spec| spec.expected_duration.is_none());
         let due = self.status.expected_rollout.is_none() || self.renewed;
-        let Some(spec) = spec.filter(|_| due && held.exists) else { return };
+        let Some(spec) = spec.filter(|_| due && held.found.exists) else { return };
         let shared = (&self.context.kube, &self.context.rollouts);
         let secret = self.object.spec.destination.name.as_str();
         match rollout::guess(shared, spec, &self.namespace, &[secret]).await {

@@ -20,6 +20,8 @@ pub struct Change<'a> {
     pub annotation: &'a str,
     /// Its value.
     pub hash: &'a str,
+    /// When the Secret was given the content.
+    pub written: Timestamp,
     /// When the first of the older users must end, and when to begin to warn of that.
     pub deadline: Option<Deadline>,
     /// Whether no older user lives any more, so that pods that have not moved cannot work.
@@ -82,6 +84,7 @@ mod tests {
             secrets: &["db"],
             annotation: "lessor.dev/secret-hash-db",
             hash: "h",
+            written: at(0),
             deadline,
             urgent: false,
             open_from: at(0),

@@ -62,7 +62,7 @@ pub async fn follow(
     let current = known.filter(|status| status.hash == change.hash).cloned();
     let status = current.unwrap_or_else(|| RestartStatus {
         hash: change.hash.to_owned(),
-        started: Time(now),
+        started: Time(change.written),
         begun: None,
         moved: None,
         finished: None,

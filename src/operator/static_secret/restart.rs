@@ -35,6 +35,7 @@ impl Pass<'_> {
             secrets: &[secret],
             annotation: &annotation,
             hash,
+            written: started,
             deadline: grace.map(|grace| Deadline {
                 end: clock::add_seconds(started, grace),
                 warn: clock::add_seconds(started, grace / 2),
