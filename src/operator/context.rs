@@ -158,7 +158,7 @@ impl Context {
             static_roles: kinds.static_roles,
             static_secrets: kinds.static_secrets,
             namespaces: None,
-            rollouts: Rollouts::new(options.max_rollouts, clock.now()),
+            rollouts: Rollouts::new(options.max_rollouts),
             ended,
             owned,
             access: Access::new(kube.clone(), options.tenant_role, clock.clone()),

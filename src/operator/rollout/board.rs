@@ -4,7 +4,7 @@
 //! in its first pass after a start.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::base::{Timestamp, clock};
 
@@ -70,13 +70,14 @@ pub struct Board {
     entries: Mutex<HashMap<String, Entry>>,
     /// How many workloads roll at once.
     limit: usize,
-    opened: Timestamp,
+    /// When the first turn was asked for: a replica may have waited long before it leads.
+    opened: OnceLock<Timestamp>,
 }
 
 impl Board {
     /// Nobody waits yet. At most `limit` workloads roll at once.
-    pub fn new(limit: usize, now: Timestamp) -> Self {
-        Self { entries: Mutex::default(), limit: limit.max(1), opened: now }
+    pub fn new(limit: usize) -> Self {
+        Self { entries: Mutex::default(), limit: limit.max(1), opened: OnceLock::new() }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -110,7 +111,7 @@ impl Board {
 
     fn wait(&self, entries: &HashMap<String, Entry>, key: &str, now: Timestamp) -> Option<Timestamp> {
         let entry = entries.get(key)?;
-        let ready = entry.settled(key).max(clock::add_seconds(self.opened, OPENING));
+        let ready = entry.settled(key).max(clock::add_seconds(*self.opened.get_or_init(|| now), OPENING));
         if now < ready {
             return Some(ready);
         }
@@ -181,6 +182,12 @@ mod tests {
         Wish { annotation: annotation.into(), hash: format!("hash of {annotation}"), changed: at(changed), settle: 15 }
     }
 
+    fn board(limit: usize, opened: i64) -> Board {
+        let board = Board::new(limit);
+        board.opened.set(at(opened)).unwrap();
+        board
+    }
+
     /// The annotations of a rollout that begins, separated by spaces.
     fn ask(board: &Board, key: &str, wish: Wish, now: i64, urgent: bool) -> Option<String> {
         board.wish(key, &wish.annotation.clone(), wish);
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn five_changes_within_a_minute_make_one_rollout() {
-        let board = Board::new(10, at(0));
+        let board = board(10, 0);
         for (index, name) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
             let now = 1000 + 12 * i64::try_from(index).unwrap();
             assert_eq!(ask(&board, "shop/web", wish(name, now), now, false), None, "{name}");
@@ -208,7 +215,7 @@ mod tests {
 
     #[test]
     fn changes_that_keep_coming_hold_a_rollout_up_only_so_long() {
-        let board = Board::new(10, at(0));
+        let board = board(10, 0);
         let mut begun = None;
         for now in 1000..1200 {
             board.wish("shop/web", "b", wish("b", now));
@@ -219,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_change_during_a_rollout_waits_for_its_end() {
-        let board = Board::new(10, at(0));
+        let board = board(10, 0);
         assert!(ask(&board, "shop/web", wish("a", 1000), 1030, false).is_some());
         assert_eq!(ask(&board, "shop/web", wish("b", 1031), 1080, false), None);
         assert_eq!(board.waits("shop/web", "b", at(1080)), Some(at(1082)));
@@ -229,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_rollout_that_did_not_begin_may_begin_again() {
-        let board = Board::new(1, at(0));
+        let board = board(1, 0);
         assert!(ask(&board, "shop/web", wish("a", 1000), 1030, false).is_some());
         board.give_back("shop/web");
         assert!(ask(&board, "shop/web", wish("a", 1000), 1030, false).is_some());
@@ -237,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_content_that_replaces_one_under_way_begins_when_that_has_ended() {
-        let board = Board::new(10, at(0));
+        let board = board(10, 0);
         assert!(ask(&board, "shop/web", wish("a", 1000), 1030, false).is_some());
         let newer = Wish { hash: "newer".into(), ..wish("a", 1040) };
         board.idle("shop/web", at(1031));
@@ -248,7 +255,7 @@ mod tests {
 
     #[test]
     fn only_so_many_roll_at_once_unless_it_is_urgent() {
-        let board = Board::new(2, at(0));
+        let board = board(2, 0);
         let begins = |key: &str, now, urgent| ask(&board, key, wish("a", 1000), now, urgent).is_some();
         assert!(begins("one", 1030, false) && begins("two", 1030, false));
         assert!(!begins("three", 1030, false));
@@ -262,7 +269,7 @@ mod tests {
 
     #[test]
     fn after_a_start_all_may_speak_before_one_begins() {
-        let board = Board::new(2, at(1000));
+        let board = board(2, 1000);
         assert_eq!(ask(&board, "one", wish("a", 900), 1001, false), None);
         for key in ["two", "three"] {
             board.wish(key, key, wish(key, 900));

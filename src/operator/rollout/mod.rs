@@ -29,8 +29,6 @@ pub use change::{Change, Deadline};
 pub use follow::{follow, guess};
 pub use window::Window;
 
-use crate::base::Timestamp;
-
 /// What all rollouts of an operator share.
 #[derive(Debug)]
 pub struct Rollouts {
@@ -41,7 +39,7 @@ pub struct Rollouts {
 
 impl Rollouts {
     /// At most `limit` workloads roll at once.
-    pub fn new(limit: usize, now: Timestamp) -> Self {
-        Self { board: Board::new(limit, now), kinds: targets::KnownKinds::default() }
+    pub fn new(limit: usize) -> Self {
+        Self { board: Board::new(limit), kinds: targets::KnownKinds::default() }
     }
 }
