@@ -97,9 +97,14 @@ impl Pass<'_> {
         if let Some(look) = outcome.look {
             self.wake_at(look);
         }
-        let finished_now = outcome.status.finished.is_some() && known.is_none_or(|known| known.finished.is_none());
-        if finished_now && outcome.status.begun.is_some() {
-            self.learn(outcome.status.last_duration);
+        let finished_now = outcome.status.finished.is_some()
+            && known.is_none_or(|known| known.finished.is_none() || known.hash != *hash);
+        if finished_now {
+            // The next replacement may have waited for this.
+            self.wake_at(now);
+            if outcome.status.begun.is_some() {
+                self.learn(outcome.status.last_duration);
+            }
         }
         let moved = outcome.status.moved.as_ref().map(|moved| moved.0);
         self.status.restart = Some(outcome.status);

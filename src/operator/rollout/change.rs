@@ -7,6 +7,9 @@ use super::pods::PodFacts;
 use crate::api::restart::RestartStatus;
 use crate::base::Timestamp;
 
+/// For what nobody foresees, whole seconds.
+const MARGIN: u64 = 10;
+
 /// A content that consumers are to move to.
 #[derive(Debug)]
 pub struct Change<'a> {
@@ -46,7 +49,7 @@ pub struct Deadline {
 impl Change<'_> {
     /// Until when a rollout must have begun to end before the deadline.
     pub(super) fn latest(&self) -> Option<Timestamp> {
-        let needed = Duration::from_secs(self.expected + self.expected / 8);
+        let needed = Duration::from_secs(self.expected + self.expected / 4 + MARGIN);
         self.deadline.and_then(|deadline| deadline.end.checked_sub(needed).ok())
     }
 
@@ -96,8 +99,8 @@ mod tests {
     #[test]
     fn it_is_urgent_when_a_rollout_would_only_just_end_in_time() {
         let change = change(Some(Deadline { end: at(1000), warn: at(750) }));
-        assert!(!change.is_urgent(at(909)));
-        assert!(change.is_urgent(at(910)));
+        assert!(!change.is_urgent(at(889)));
+        assert!(change.is_urgent(at(890)));
         assert_eq!((change.warns(at(749)), change.warns(at(750))), (None, Some(at(1000))));
     }
 

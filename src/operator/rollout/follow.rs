@@ -286,7 +286,7 @@ impl Look<'_> {
             self.rollouts.board.forget(self.change.uid);
         } else {
             let since = status.begun.as_ref().unwrap_or(&status.started).0;
-            let pause = (clock::seconds_between(since, self.now) / 20).clamp(LOOKS.0, LOOKS.1);
+            let pause = (clock::seconds_between(since, self.now) / 60).clamp(LOOKS.0, LOOKS.1);
             self.outcome.look = Some(clock::add_seconds(self.now, pause));
         }
         self.outcome
