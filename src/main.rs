@@ -112,6 +112,7 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
         audience: flags.engine.token_audience,
         identity,
         election,
+        max_rollouts: flags.max_rollouts,
         listen: flags.listen,
     };
     let kube = kube::Client::try_default().await?;

@@ -24,6 +24,7 @@ mod nothing;
 mod operator;
 mod outside;
 mod rights;
+mod rollouts;
 mod rotation;
 mod running;
 mod schemas;

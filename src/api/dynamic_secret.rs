@@ -4,13 +4,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Period;
 use super::additional_user::{AdditionalUser, AdditionalUserStatus};
 use super::condition::conditions;
 pub use super::destination::Destination;
+use super::restart::RotationWindow;
+pub use super::restart::{Restart, RestartStatus};
 
 /// A short-lived database user, delivered as a Secret.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,45 +125,16 @@ pub struct Rotation {
     /// the Secret was rewritten. Kubernetes takes up to two minutes to bring a changed Secret into a running pod's volume.
     #[serde(default = "two_minutes")]
     pub grace: Period,
+    /// When the user may be exchanged and workloads rolled. Where a user would end before the window opens again, it is
+    /// exchanged in time all the same. Default: at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<RotationWindow>,
 }
 
 impl Default for Rotation {
     fn default() -> Self {
-        Self { grace: two_minutes() }
+        Self { grace: two_minutes(), window: None }
     }
-}
-
-/// What to restart when the credential has changed, so that it is taken up.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Restart {
-    /// Workloads of this namespace. They roll by their own strategy.
-    #[schemars(length(min = 1, max = 32))]
-    pub targets: Vec<RestartTarget>,
-    /// How long a rollout of all targets takes at most; a new user is made that much before the old one must end.
-    /// Default: what the last rollout took, with a margin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_duration: Option<Period>,
-}
-
-/// A workload with a pod template.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RestartTarget {
-    /// Its kind.
-    pub kind: TargetKind,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
-    pub name: String,
-}
-
-/// Kinds whose pods can be rolled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[expect(missing_docs, reason = "the names are Kubernetes'")]
-pub enum TargetKind {
-    Deployment,
-    StatefulSet,
-    DaemonSet,
 }
 
 /// What the operator has made of a DynamicDatabaseSecret.
@@ -195,6 +167,10 @@ pub struct DynamicDatabaseSecretStatus {
     /// The last restart of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartStatus>,
+    /// How long the next rollout is expected to take, whole seconds: learned from the last ones or, before the first, guessed
+    /// from how long the pods took to become ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_rollout: Option<i64>,
 }
 
 /// A lease without its identity.
@@ -226,25 +202,6 @@ pub struct PendingRevocation {
     /// Since when no pod can use it any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unused_since: Option<Time>,
-}
-
-/// A restart of the targets.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RestartStatus {
-    /// The content hash that the pod templates carry.
-    pub hash: String,
-    /// When it began.
-    pub started: Time,
-    /// When the last old pod was gone; absent while it goes on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished: Option<Time>,
-    /// The targets that have not finished.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting_for: Vec<String>,
-    /// How long the last finished restart took, whole seconds: the next rotation is planned with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_duration: Option<i64>,
 }
 
 conditions!(DynamicDatabaseSecretStatus);

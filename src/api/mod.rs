@@ -8,6 +8,7 @@ pub mod destination;
 pub mod dynamic_secret;
 pub mod names;
 pub mod period;
+pub mod restart;
 pub mod role;
 pub mod static_role;
 pub mod static_secret;

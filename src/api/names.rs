@@ -6,6 +6,8 @@ pub const GROUP: &str = "lessor.dev";
 pub const VERSION: &str = "v1alpha1";
 /// Field manager of everything that the operator applies, and the value of [`MANAGED_BY`].
 pub const MANAGER: &str = "lessor-operator";
+/// Field manager of the operator's annotations on pod templates of others, and of nothing else there.
+pub const RESTARTER: &str = "lessor-restart";
 /// Says which program keeps an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Holds an object back until its part in the engine is cleaned up.
@@ -34,6 +36,8 @@ pub const RESTART: &str = "lessor.dev/restart";
 pub const LEFTOVER: &str = "lessor.dev/leftover";
 /// Prefix of the annotation of a pod template; the Secret's name follows, the value is its content hash.
 const SECRET_HASH: &str = "secret-hash-";
+/// What every annotation of [`secret_hash_annotation`] begins with.
+pub const SECRET_HASH_PREFIX: &str = "lessor.dev/secret-hash-";
 /// The longest name part of an annotation key that Kubernetes takes.
 const MAX_NAME: usize = 63;
 

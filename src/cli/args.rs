@@ -192,6 +192,10 @@ pub struct Operator {
     #[arg(long, env = "HOSTNAME", default_value = "lessor-operator")]
     pub identity: String,
 
+    /// How many workloads are rolled at once, in the whole cluster. One whose pods would lose their user waits for nobody.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    pub max_rollouts: usize,
+
     /// Address of probes and metrics.
     #[arg(long, default_value = "[::]:8080")]
     pub listen: SocketAddr,

@@ -20,6 +20,7 @@ use super::options::{Options, RunError};
 use super::owned::OwnedSecrets;
 use super::requests::guarded;
 use super::service_account::AccountTokens;
+use super::rollout::Rollouts;
 use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
@@ -70,6 +71,8 @@ pub struct Context {
     pub static_secrets: Watched<StaticDatabaseSecret>,
     /// All namespaces; `None` when the operator is limited to some and may not list them.
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
+    /// Who waits for a rollout, and who rolls.
+    pub rollouts: Rollouts,
     /// UIDs of workloads whose end the engine has to be told.
     pub ended: mpsc::UnboundedSender<String>,
     /// The Secrets that the operator has written.
@@ -155,6 +158,7 @@ impl Context {
             static_roles: kinds.static_roles,
             static_secrets: kinds.static_secrets,
             namespaces: None,
+            rollouts: Rollouts::new(options.max_rollouts),
             ended,
             owned,
             access: Access::new(kube.clone(), options.tenant_role, clock.clone()),

@@ -7,6 +7,7 @@
 //! | `login_role.rs` (`allow.rs`) | whom a role of either kind lets in |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
 //! | `static_secret/` | StaticDatabaseSecret: the password of a static role in a Secret, and the restarts after its changes |
+//! | `rollout/` | restarts of the workloads that use a Secret, to the last old pod |
 //! | `workloads.rs` (`surplus.rs`) | pods and objects that are gone, to the engine; leases that are gone, to their objects |
 //! | `owned.rs` | Secrets that somebody edits or deletes, to their objects |
 //! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
@@ -27,8 +28,10 @@
 //! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
 //! | lessor.dev | the same with `/status` | patch | status |
 //! | lessor.dev | the same with `/finalizers` | update | owner references where OwnerReferencesPermissionEnforcement is on |
-//! | (core) | pods | get, list, watch | injected pods; old pods of a restart |
-//! | apps | deployments, statefulsets, daemonsets | get, patch | restarts |
+//! | (core) | pods | get, list, watch | injected pods; pods that use a Secret |
+//! | apps | deployments, statefulsets, daemonsets | get, list, patch | restarts; list for targets by label |
+//! | apps | replicasets | get | whose pods they are, for `restart.auto` |
+//! | argoproj.io, or what `operator.restartKinds` of the chart names | rollouts | get, list, patch | restarts |
 //! | events.k8s.io | events | create, patch | events |
 //! | (core) | namespaces | list, watch | `namespaceSelector`; cluster-wide only |
 //! | rbac.authorization.k8s.io | rolebindings, clusterroles | create, patch, delete; bind: one name only | the next table's rights (`access.rs`); cluster-wide only |
@@ -74,6 +77,7 @@ mod parts;
 mod progress;
 mod requests;
 mod role;
+mod rollout;
 mod same_name;
 mod service_account;
 mod session;

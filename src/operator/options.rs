@@ -30,6 +30,8 @@ pub struct Options {
     pub identity: String,
     /// Where the replicas agree on one that works; `None`: this one works at once.
     pub election: Option<Election>,
+    /// How many workloads are rolled at once, in the whole cluster.
+    pub max_rollouts: usize,
     /// Where probes and metrics are served.
     pub listen: SocketAddr,
 }

@@ -36,6 +36,7 @@
 - --leader-lease={{ include "lessor.name" (list . "operator") }}
 - --lease-namespace={{ .Release.Namespace }}
 {{- end }}
+- --max-rollouts={{ .Values.operator.maxRollouts }}
 - --identity=$(POD_NAME)
 - --listen=[::]:{{ .Values.operator.healthPort }}
 {{ include "lessor.logArguments" . }}

@@ -122,7 +122,9 @@ impl Pass<'_> {
             let known = known.map(|user| user.lease.clone());
             let times = lease.times(known.as_ref(), self.max_ttl_of(&lease.role));
             let step = match &times {
-                Some(times) if !suspect => plan::next_step(self.now(), times, self.renewal_percent(), self.lead),
+                Some(times) if !suspect => {
+                    plan::next_step(self.now(), times, self.renewal_percent(), &self.replacement)
+                }
                 _ => Step::Renew,
             };
             match step {

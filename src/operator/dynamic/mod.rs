@@ -15,7 +15,6 @@ mod plan;
 pub(super) mod record;
 mod refresh;
 mod report;
-pub(super) mod restart;
 mod rotation;
 mod sync;
 
@@ -55,6 +54,7 @@ impl Kind for DynamicDatabaseSecret {
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         let uid = self.uid().unwrap_or_default();
         context.tenants.forget(&uid);
+        context.rollouts.board.forget(&uid);
         // Ends every lease that this object owns, also one whose Secret was never written or is gone already.
         let answer = context.session.write("sys/lessor/workloads/end", &json!({ "uids": [uid] })).await;
         answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))

@@ -35,25 +35,30 @@ impl Pass<'_> {
 
     /// Says in time that a role's longest life is too short for a change of users without an outage.
     pub(super) fn foresee(&mut self, held: &Held) {
-        let what = if self.object.spec.restart.is_some() {
-            "a restart of spec.restart.targets"
-        } else {
-            "spec.rotation.grace"
-        };
-        let lead = self.lead;
         let roles = std::iter::once(&self.tenant.role).chain(held.additional.values().map(|lease| &lease.role));
-        let short = roles.filter_map(|role| Some((role, self.max_ttl_of(role)?)));
-        let problems: Vec<_> = short
-            .filter(|(_, max_ttl)| plan::too_short(*max_ttl, lead))
-            .map(|(role, max_ttl)| {
+        let problems: Vec<_> = roles
+            .filter_map(|role| {
+                let max_ttl = self.max_ttl_of(role)?;
+                let what = self.what_takes_longer(max_ttl)?;
                 let role = role.replacen('.', "/", 1);
-                format!(
-                    "maxTTL of DatabaseRole {role} is {max_ttl} s, but {what} takes {lead} s: users end before all \
-                     consumers moved on"
-                )
+                Some(format!(
+                    "maxTTL of DatabaseRole {role} is {max_ttl} s, but {what}: users end before all consumers moved on"
+                ))
             })
             .collect();
         self.problems.extend(problems.into_iter().map(|message| ("MaxTTLTooShort", message)));
+    }
+
+    /// What does not fit into the life of a user, if anything does not.
+    fn what_takes_longer(&self, max_ttl: u64) -> Option<String> {
+        if self.object.spec.restart.is_none() {
+            let short = plan::too_short(max_ttl, self.grace);
+            return short.then(|| format!("spec.rotation.grace is {} s", self.grace));
+        }
+        let seen = self.status.restart.as_ref().and_then(|restart| restart.last_duration).is_some();
+        let guessed = self.declared_rollout.is_none() && !seen;
+        let rollout = self.known_rollout().filter(|rollout| plan::too_slow(max_ttl, *rollout, guessed))?;
+        Some(format!("a rollout of spec.restart takes about {rollout} s, and a user has to live for two of them"))
     }
 
     /// Fills what the status says of the whole.

@@ -12,7 +12,7 @@ use super::content::{Credential, Data, Renderer, content_hash};
 use super::destination::Target;
 use super::engine::{self, Renewal};
 use super::held::Held;
-use super::plan::{self, Step};
+use super::plan::{self, Replacement, Step};
 use super::record::{LeaseRecord, PreviousLease};
 use super::refresh;
 use crate::api::condition::{self, READY, whole_seconds};
@@ -23,6 +23,7 @@ use crate::operator::context::Context;
 use crate::operator::error::Error;
 use crate::operator::kind::{Done, namespace_of};
 use crate::operator::metrics;
+use crate::operator::rollout::{Window, spread};
 use crate::operator::tenant::Tenant;
 
 /// The longest time until the Secret is looked at again where a change of it may go unnoticed.
@@ -42,8 +43,14 @@ pub(super) struct Pass<'a> {
     pub(super) namespace: String,
     /// Whole seconds: how long an unused credential lives on.
     pub(super) grace: u64,
-    /// Whole seconds: how long consumers need to move.
-    pub(super) lead: u64,
+    /// When the credential is to be replaced.
+    pub(super) replacement: Replacement,
+    /// Whole seconds: how long a rollout takes, where that was declared.
+    pub(super) declared_rollout: Option<u64>,
+    /// Whole seconds: for how long changes are collected before a rollout.
+    pub(super) settle: u64,
+    /// Whether this pass has prolonged the lease.
+    pub(super) renewed: bool,
     requested_ttl: Option<u64>,
     /// Whole seconds.
     refresh_after: Option<u64>,
@@ -86,8 +93,18 @@ impl<'a> Pass<'a> {
         let grace = seconds(&spec.rotation.grace, "spec.rotation.grace")?;
         let declared = spec.restart.as_ref().and_then(|restart| restart.expected_duration.as_ref());
         let declared = declared.map(|period| seconds(period, "spec.restart.expectedDuration")).transpose()?;
-        let last = status.restart.as_ref().and_then(|restart| restart.last_duration);
-        let lead = plan::lead(spec.restart.is_some(), declared, last.and_then(|last| u64::try_from(last).ok()), grace);
+        let settle = spec.restart.as_ref().and_then(|restart| restart.settle.as_ref());
+        let settle = settle.map(|period| seconds(period, "spec.restart.settle")).transpose()?;
+        let settle = plan::settle(settle, max_ttl);
+        let expected = status.expected_rollout.and_then(|expected| u64::try_from(expected).ok());
+        let lead = if spec.restart.is_some() { plan::lead(declared, expected, settle) } else { grace };
+        // Many objects that were applied together are not to be replaced together for ever.
+        let spread = spread(object.uid().unwrap_or_default().as_str(), max_ttl.unwrap_or_default() / 20);
+        let replacement = Replacement {
+            lead: lead + spread,
+            busy: spec.restart.is_some() && status.restart.as_ref().is_some_and(|restart| restart.finished.is_none()),
+            window: None,
+        };
         let tenant = tenant(object);
         let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
         context.owned.follow(&namespace);
@@ -102,7 +119,10 @@ impl<'a> Pass<'a> {
             tenant,
             namespace,
             grace,
-            lead,
+            replacement,
+            declared_rollout: declared,
+            settle,
+            renewed: false,
             max_ttl,
             next,
         })
@@ -124,6 +144,16 @@ impl<'a> Pass<'a> {
         self.wake_at(clock::add(self.now(), wait));
     }
 
+    /// How long the next rollout takes, whole seconds, as far as it is known.
+    pub(super) fn known_rollout(&self) -> Option<u64> {
+        let expected = self.status.expected_rollout.and_then(|expected| u64::try_from(expected).ok());
+        self.declared_rollout.or(expected)
+    }
+
+    pub(super) fn expected_rollout(&self) -> u64 {
+        self.known_rollout().unwrap_or(plan::UNKNOWN)
+    }
+
     pub(super) fn renewal_percent(&self) -> u8 {
         self.object.spec.renewal_percent
     }
@@ -131,6 +161,7 @@ impl<'a> Pass<'a> {
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
         let mut held = Held::from(self.target.read().await?);
+        self.read_window();
         if let Err(error) = self.take_stock(&mut held).await {
             if !held.genuine {
                 return Err(error);
@@ -157,6 +188,7 @@ impl<'a> Pass<'a> {
         }
         self.rotation(&mut held).await;
         self.wake_for_refresh(&held);
+        self.guess_rollout(&held).await;
         self.foresee(&held);
         self.report(&held);
         if self.problems.is_empty() {
@@ -174,6 +206,14 @@ impl<'a> Pass<'a> {
         })
     }
 
+    /// A window that cannot be read must not keep a credential from being renewed.
+    fn read_window(&mut self) {
+        match self.object.spec.rotation.window.as_ref().map(Window::parse).transpose() {
+            Ok(window) => self.replacement.window = window,
+            Err(error) => self.problems.push((error.reason(), error.story())),
+        }
+    }
+
     /// Sees to it that the Secret holds credentials that live, are those that were asked for, and are renewed in time.
     async fn credential(&mut self, held: &mut Held, renderer: Result<&Renderer, &Error>) -> Result<(), Error> {
         let Some(lease) = held.lease.clone().filter(|_| held.genuine) else {
@@ -188,7 +228,7 @@ impl<'a> Pass<'a> {
         let step = match &times {
             // Renewing it tells whether the engine still has it.
             Some(_) if suspect => Step::Renew,
-            Some(times) => plan::next_step(self.now(), times, self.renewal_percent(), self.lead),
+            Some(times) => plan::next_step(self.now(), times, self.renewal_percent(), &self.replacement),
             None => Step::Renew,
         };
         match refresh::step(step, lease.issued, self.refresh_after, !held.previous.is_empty(), self.now()) {
@@ -216,6 +256,7 @@ impl<'a> Pass<'a> {
             Ok(Renewal::Prolonged(ttl)) => {
                 metrics::count(&self.context.metrics.renewed);
                 self.status.lease = Some(lease.status(now, ttl));
+                self.renewed = true;
                 self.wake_for(lease);
                 Ok(())
             }
@@ -294,7 +335,7 @@ impl<'a> Pass<'a> {
         let max_ttl = self.max_ttl_of(&lease.role);
         let Some(times) = lease.times(self.status_of(&lease.id.reference()).as_ref(), max_ttl) else { return };
         let now = self.now();
-        let next = plan::next_step(now, &times, self.renewal_percent(), self.lead);
+        let next = plan::next_step(now, &times, self.renewal_percent(), &self.replacement);
         match refresh::step(next, lease.issued, self.refresh_after, false, now) {
             Step::Wait(until) => self.wake_at(until),
             Step::Expired | Step::Replace | Step::Renew => self.wake_at(now),

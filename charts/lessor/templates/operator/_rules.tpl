@@ -21,14 +21,22 @@
     - staticdatabaseroles/finalizers
     - staticdatabasesecrets/finalizers
   verbs: [update]
-# The end of a pod ends its leases; a restart is over when the last old pod is gone.
+# The end of a pod ends its leases; a restart is over when the last old pod is gone, and finds consumers by what pods use.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-# Restarts of the workloads that such an object names.
+# Restarts of the workloads that such an object means: by name, by label (list), or by their pods (replicasets).
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
-  verbs: [get, patch]
+  verbs: [get, list, patch]
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [get]
+{{- range .Values.operator.restartKinds }}
+- apiGroups: [{{ .apiGroup | quote }}]
+  resources: {{ toJson .resources }}
+  verbs: [get, list, patch]
+{{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
