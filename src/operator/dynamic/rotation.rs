@@ -21,8 +21,8 @@ use crate::operator::rollout::{self, Change, Deadline};
 
 /// How soon to guess again how long a rollout takes, whole seconds, while no pod is ready.
 const GUESS_AGAIN: u64 = 60;
-/// How long after its lease was made a content may reach the Secret, whole seconds.
-const WRITING: u64 = 60;
+/// A new user and the restarts for it are noted in one pass, in the same second or the next.
+const SAME_PASS: u64 = 1;
 
 impl Pass<'_> {
     /// Brings restarts and old users one step further. Failures are noted, never returned: the new credential stands.
@@ -81,7 +81,7 @@ impl Pass<'_> {
             hash,
             written: started,
             deadline: self.deadline(held),
-            urgent: spec.is_some() && held.previous.is_empty() && came_with_lease(held, started),
+            urgent: spec.is_some() && held.previous.is_empty() && self.came_with_user(started),
             open_from: self.replacement.window.as_ref().map_or(now, |window| window.open_from(now)),
             settle: self.settle,
             expected: self.expected_rollout(),
@@ -109,6 +109,13 @@ impl Pass<'_> {
         let moved = outcome.status.moved.as_ref().map(|moved| moved.0);
         self.status.restart = Some(outcome.status);
         Ok(moved)
+    }
+
+    /// Whether the Secret got its content, at `started`, with a new user, and not because a template changed. With no earlier user
+    /// left, pods have none that lives.
+    fn came_with_user(&self, started: Timestamp) -> bool {
+        let rotated = self.status.last_rotation.as_ref().map(|rotated| rotated.0);
+        rotated.is_some_and(|rotated| started >= rotated && clock::seconds_between(rotated, started) <= SAME_PASS)
     }
 
     /// When the first of the users that pods may still have must end; a warning comes a quarter of its life before.
@@ -214,9 +221,4 @@ impl Pass<'_> {
             self.status.pending_revocations.push(pending);
         }
     }
-}
-
-/// Whether the Secret got its content, at `started`, because of a new user, and not because a template changed.
-fn came_with_lease(held: &Held, started: Timestamp) -> bool {
-    held.lease.as_ref().is_some_and(|lease| clock::add_seconds(lease.issued, WRITING) >= started)
 }
