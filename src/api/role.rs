@@ -86,10 +86,20 @@ pub struct DatabaseRoleSpec {
     #[serde(rename = "maxTTL", default = "one_day")]
     pub max_ttl: Period,
 
+    /// How many users are made ahead, without the right to log in, so that the next one is there in a millisecond. Only for databases
+    /// that can have such users: PostgreSQL.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 10000))]
+    pub spares: u32,
+
     /// Which ServiceAccounts may have a user of this role. Nobody, unless somebody is named here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub allow: Vec<Allowed>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What users may do, without anybody writing statements.

@@ -21,7 +21,15 @@ pub async fn read(context: &Context, path: &str) -> Result<Option<Value>, Error>
 /// # Errors
 /// When the engine cannot be asked, or refuses it.
 pub async fn put(context: &Context, path: &str, body: &Value) -> Result<(), Error> {
-    if read(context, path).await?.is_some_and(|data| !drift::differs(body, &data)) {
+    put_where_unsaid(context, path, body, &Value::Null).await
+}
+
+/// The same for an engine that leaves fields out of its answer whose value is that of `unsaid`.
+///
+/// # Errors
+/// As [`put`].
+pub async fn put_where_unsaid(context: &Context, path: &str, body: &Value, unsaid: &Value) -> Result<(), Error> {
+    if read(context, path).await?.is_some_and(|data| !drift::differs(body, &drift::filled(data, unsaid))) {
         return Ok(());
     }
     let answer = context.session.write(path, body).await;

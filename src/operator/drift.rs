@@ -9,6 +9,16 @@ pub fn differs(sent: &Value, found: &Value) -> bool {
     sent.iter().any(|(key, value)| found.get(key).is_some_and(|other| text(other) != text(value)))
 }
 
+/// `found`, with what it leaves out from `unsaid`.
+pub fn filled(mut found: Value, unsaid: &Value) -> Value {
+    if let (Some(found), Some(unsaid)) = (found.as_object_mut(), unsaid.as_object()) {
+        for (key, value) in unsaid {
+            found.entry(key.as_str()).or_insert_with(|| value.clone());
+        }
+    }
+    found
+}
+
 /// Vault's API takes numbers, booleans and single texts in several forms, so they are compared by their text.
 fn text(value: &Value) -> Vec<String> {
     match value {
@@ -32,6 +42,9 @@ mod tests {
         assert!(differs(&sent, &json!({ "db_name": "b" })));
         assert!(differs(&sent, &json!({ "revocation_statements": ["DROP"] })));
         assert!(!differs(&sent, &Value::Null));
+        let filled = |found: Value| filled(found, &json!({ "spares": 0 }));
+        assert!(differs(&json!({ "spares": 5 }), &filled(json!({}))), "a default that the engine does not show");
+        assert!(!differs(&json!({ "spares": 5 }), &filled(json!({ "spares": 5 }))));
         let (two, one) = (json!({ "names": [], "accounts": ["a/b"] }), json!({ "names": ["a"], "accounts": [] }));
         assert!(differs(&two, &json!({ "names": ["a"] })) && differs(&one, &two), "a list that was given up");
     }

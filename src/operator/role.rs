@@ -34,7 +34,8 @@ impl Kind for DatabaseRole {
         // Rights are taken away even while the connection is not usable, so they come first.
         let path = format!("{}/creds/{name}", context.database_mount);
         let namespaces = login.admit(&self.spec.allow, &namespace, &path).await?;
-        configuration::put(context, &role_path(context, &name), &role).await?;
+        let unsaid = json!({ "preset": "", "spares": 0 });
+        configuration::put_where_unsaid(context, &role_path(context, &name), &role, &unsaid).await?;
         status.allowed_namespaces = i32::try_from(namespaces).ok();
         status.engine_name = Some(name.clone());
         require_connection(context, &namespace, &self.spec.connection_ref.name)?;
@@ -80,6 +81,7 @@ fn role(spec: &DatabaseRoleSpec, namespace: &str) -> Result<Value, Error> {
         "rollback_statements": spec.rollback_statements,
         "default_ttl": seconds(&spec.default_ttl, "spec.defaultTTL")?,
         "max_ttl": seconds(&spec.max_ttl, "spec.maxTTL")?,
+        "spares": spec.spares,
     });
     // Each takes the other's place in the engine, so only one is named.
     match spec.preset {
@@ -104,8 +106,8 @@ mod tests {
         .unwrap();
         let body = role(&spec, "shop").unwrap();
         assert_eq!(
-            (&body["db_name"], &body["default_ttl"], &body["max_ttl"]),
-            (&json!("shop.app"), &json!(90), &json!(86_400))
+            (&body["db_name"], &body["default_ttl"], &body["max_ttl"], &body["spares"]),
+            (&json!("shop.app"), &json!(90), &json!(86_400), &json!(0))
         );
     }
 
