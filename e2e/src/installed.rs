@@ -14,6 +14,8 @@ use crate::cluster::LESSOR_NAMESPACE;
 pub struct Installed {
     client: Client,
     token: String,
+    /// Whose the leases are: `UID/NAME`.
+    workload: Option<String>,
 }
 
 impl Installed {
@@ -32,9 +34,8 @@ impl Installed {
     /// # Panics
     /// When it cannot log in.
     pub async fn as_tenant(client: &Client, namespace: &str, account: &str, role: &str, uid: &str, name: &str) -> Self {
-        let login = json!({ "role": role, "workload_uid": uid, "workload_name": name });
-        let (status, body) = Self::log_in(client, namespace, account, login).await;
-        Self::with(client, status, &body)
+        let (status, body) = Self::log_in(client, namespace, account, json!({ "role": role })).await;
+        Self { workload: Some(format!("{uid}/{name}")), ..Self::with(client, status, &body) }
     }
 
     /// Status and body of a login as a ServiceAccount.
@@ -47,12 +48,18 @@ impl Installed {
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         login["jwt"] = json!(answer.expect("Kubernetes gives a token").status.and_then(|status| status.token));
-        ask(client, "", "POST", "auth/kubernetes/login", &login).await
+        ask(client, &[], "POST", "auth/kubernetes/login", &login).await
     }
 
     fn with(client: &Client, status: u16, body: &Value) -> Self {
         let token = body["auth"]["client_token"].as_str().map(str::to_owned);
-        Self { client: client.clone(), token: token.unwrap_or_else(|| panic!("login: {status} {}", body["errors"])) }
+        let token = token.unwrap_or_else(|| panic!("login: {status} {}", body["errors"]));
+        Self { client: client.clone(), token, workload: None }
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        let workload = self.workload.iter().map(|workload| ("x-lessor-workload", workload.as_str()));
+        workload.chain([("x-vault-token", self.token.as_str())]).collect()
     }
 
     /// Status and body of a GET.
@@ -60,7 +67,7 @@ impl Installed {
     /// # Panics
     /// When the engine cannot be reached.
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        ask(&self.client, &self.token, "GET", path, &Value::Null).await
+        ask(&self.client, &self.headers(), "GET", path, &Value::Null).await
     }
 
     /// Status and body of a POST.
@@ -68,7 +75,7 @@ impl Installed {
     /// # Panics
     /// When the engine cannot be reached.
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        ask(&self.client, &self.token, "POST", path, &body).await
+        ask(&self.client, &self.headers(), "POST", path, &body).await
     }
 
     /// The keys below a path.
@@ -95,11 +102,11 @@ impl Installed {
     }
 }
 
-async fn ask(client: &Client, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+async fn ask(client: &Client, headers: &[(&str, &str)], method: &str, path: &str, body: &Value) -> (u16, Value) {
     let uri = format!("/api/v1/namespaces/{LESSOR_NAMESPACE}/services/https:lessor-engine:8200/proxy/v1/{path}");
     let mut request = http::Request::builder().method(method).uri(uri).header("content-type", "application/json");
-    if !token.is_empty() {
-        request = request.header("x-vault-token", token);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let body = if body.is_null() { Body::empty() } else { Body::from(serde_json::to_vec(body).unwrap()) };
     let answer = client.send(request.body(body).unwrap()).await.expect("the API server answers");

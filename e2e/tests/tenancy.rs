@@ -112,7 +112,7 @@ async fn intrude(client: &Client, own: &str, victim: &str) {
     apply(client, own, &role(&format!("../{victim}.postgres"))).await.expect_err("a connection of another namespace");
 
     // Straight at the engine, past the operator.
-    let login = json!({ "role": format!("{victim}.app"), "workload_uid": "u", "workload_name": "n" });
+    let login = json!({ "role": format!("{victim}.app") });
     let (status, body) = Installed::log_in(client, own, "app", login).await;
     assert_eq!((status, &body["errors"][0]), (403, &json!("namespace not authorized")));
     let tenant = Installed::as_tenant(client, own, "app", &format!("{own}.app"), "u", "n").await;
@@ -159,7 +159,7 @@ async fn an_allow_list_admits_no_combination_that_it_does_not_name() {
             (own.as_str(), "lessor-e2e-worker", 403),
             ("kube-public", "app", 403),
         ] {
-            let login = json!({ "role": format!("{own}.app"), "workload_uid": unique("uid"), "workload_name": "n" });
+            let login = json!({ "role": format!("{own}.app") });
             let (status, body) = Installed::log_in(&client, namespace, name, login).await;
             assert_eq!(status, expected, "{namespace}/{name}: {}", body["errors"]);
         }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::base::{Clock, Random};
 use crate::storage::View;
-use crate::wire::{Answer, Error, Request};
+use crate::wire::{Answer, Error, Request, WORKLOAD_HEADER};
 
 pub mod approle;
 pub mod cidr;
@@ -82,6 +82,12 @@ pub enum LeaseOwner {
     Token,
     /// A pod or a Kubernetes object, by UID: expiry of a login token changes nothing.
     Workload(Workload),
+    /// The workload of that namespace that a request names ([`Workload::named`]); where it names none, the token. So one login
+    /// serves everything that acts as one ServiceAccount.
+    Requester {
+        /// The ServiceAccount's.
+        namespace: String,
+    },
 }
 
 /// A workload as the cluster names it.
@@ -93,6 +99,22 @@ pub struct Workload {
     pub namespace: String,
     /// For people.
     pub name: String,
+}
+
+impl Workload {
+    /// Reads what a request says of its workload: `UID` or `UID/NAME`.
+    ///
+    /// # Errors
+    /// 400 for anything that Kubernetes would not take for a UID and a name.
+    pub fn named(namespace: &str, text: &str) -> Result<Self, Error> {
+        let (uid, name) = text.split_once('/').unwrap_or((text, ""));
+        let plain =
+            |text: &str| text.len() <= 253 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
+        if uid.is_empty() || !plain(uid) || !plain(name) {
+            return Err(Error::bad_request(format!("{WORKLOAD_HEADER} must be the UID of an object, or UID/NAME")));
+        }
+        Ok(Self { uid: uid.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
+    }
 }
 
 /// One mount's method.

@@ -23,6 +23,7 @@ use transport::{Call, Transport};
 pub struct Client {
     transport: Arc<Transport>,
     token: Option<Secret>,
+    workload: Option<Arc<str>>,
 }
 
 impl std::fmt::Debug for Client {
@@ -46,19 +47,26 @@ impl Client {
     /// # Errors
     /// [`Error::Config`], when the address is no URL or a certificate is unusable.
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, Error> {
-        Ok(Self { transport: Arc::new(Transport::new(config, clock, random)?), token: None })
+        Ok(Self { transport: Arc::new(Transport::new(config, clock, random)?), token: None, workload: None })
     }
 
     /// The same client with another token. Cheap.
     #[must_use]
     pub fn with_token(&self, token: Secret) -> Self {
-        Self { transport: Arc::clone(&self.transport), token: Some(token) }
+        Self { token: Some(token), ..self.clone() }
+    }
+
+    /// The same client whose leases belong to the workload `uid`, called `name`, as far as its login leaves that to requests.
+    /// Cheap.
+    #[must_use]
+    pub fn for_workload(&self, uid: &str, name: &str) -> Self {
+        Self { workload: Some(format!("{uid}/{name}").into()), ..self.clone() }
     }
 
     /// The same client without a token. Cheap.
     #[must_use]
     pub fn without_token(&self) -> Self {
-        Self { transport: Arc::clone(&self.transport), token: None }
+        Self { token: None, ..self.clone() }
     }
 
     /// Where requests go.
@@ -113,7 +121,7 @@ impl Client {
     /// # Errors
     /// [`Error::Transport`] and [`Error::Decode`] only.
     pub async fn raw(&self, method: Method, path: &str, body: Option<&Value>) -> Result<RawAnswer, Error> {
-        let call = Call { method, path, body, token: self.token.as_ref() };
+        let call = self.call(method, path, body);
         let response = self.transport.attempt(&call).await?;
         let status = response.status.as_u16();
         let body = if response.body.is_empty() { Value::Null } else { transport::decode(&call, &response)? };
@@ -168,8 +176,12 @@ impl Client {
         self.write("sys/leases/revoke", &json!({ "lease_id": lease_id, "sync": sync })).await.map(drop)
     }
 
+    fn call<'a>(&'a self, method: Method, path: &'a str, body: Option<&'a Value>) -> Call<'a> {
+        Call { method, path, body, token: self.token.as_ref(), workload: self.workload.as_deref() }
+    }
+
     async fn envelope(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Envelope>, Error> {
-        let call = Call { method, path, body, token: self.token.as_ref() };
+        let call = self.call(method, path, body);
         let response = self.transport.send(&call).await?;
         if response.status.is_success() {
             if response.body.is_empty() {

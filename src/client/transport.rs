@@ -15,7 +15,7 @@ use super::{ClientConfig, Error};
 use crate::base::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 use crate::base::tls::ClientTls;
 use crate::base::{Clock, Random, Secret};
-use crate::wire::ErrorBody;
+use crate::wire::{ErrorBody, WORKLOAD_HEADER};
 
 /// What cannot stand in a path as it is; `/` separates segments and stays.
 const ESCAPED: &AsciiSet =
@@ -30,6 +30,8 @@ pub(super) struct Call<'a> {
     pub path: &'a str,
     pub body: Option<&'a Value>,
     pub token: Option<&'a Secret>,
+    /// `UID/NAME`.
+    pub workload: Option<&'a str>,
 }
 
 impl Call<'_> {
@@ -144,6 +146,9 @@ impl Transport {
             value.set_sensitive(true);
             headers.insert("x-vault-token", value);
         }
+        if let Some(value) = call.workload.and_then(|workload| HeaderValue::from_str(workload).ok()) {
+            headers.insert(WORKLOAD_HEADER, value);
+        }
         let body = match call.body {
             Some(body) => serde_json::to_vec(body).map_err(|_| unsendable(call))?,
             None => Vec::new(),
@@ -205,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_path_is_escaped_but_for_its_slashes_and_parameters() {
-        let url = |path| Call { method: Method::GET, path, body: None, token: None }.url("http://h");
+        let url = |path| Call { method: Method::GET, path, body: None, token: None, workload: None }.url("http://h");
         assert_eq!(url("kv/data/a b?version=2"), "http://h/v1/kv/data/a%20b?version=2");
         assert_eq!(url("/database/creds/app"), "http://h/v1/database/creds/app");
     }

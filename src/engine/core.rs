@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::lease::book::{Book, Slot};
-use super::lease::issue::Issued;
+use super::lease::issue::{Asker, Issued};
 use super::lease::{Leases, Parts};
 use super::policies::{Access, Policies};
 use super::quota::Quotas;
@@ -306,8 +306,9 @@ impl Core {
         offer: secrets::Offer,
         session: &Session,
     ) -> Result<Issued, Error> {
-        let (leases, path, hash) = (self.leases.clone(), incoming.path.clone(), session.found.hash.clone());
-        tokio::spawn(async move { leases.issue(mounted, &path, offer, &hash).await })
+        let (leases, path) = (self.leases.clone(), incoming.path.clone());
+        let asker = Asker { token: session.found.hash.clone(), workload: incoming.workload.clone() };
+        tokio::spawn(async move { leases.issue(mounted, &path, offer, &asker).await })
             .await
             .map_err(|error| Error::internal("issuing was interrupted").caused_by(error))?
     }

@@ -23,6 +23,8 @@ pub struct Incoming {
     pub namespace: Option<String>,
     /// `X-Vault-Wrap-TTL` as sent.
     pub wrap_ttl: Option<String>,
+    /// `X-Lessor-Workload` as sent: whose a lease is to be (`auth::Workload::named`).
+    pub workload: Option<String>,
     /// The peer.
     pub address: Option<IpAddr>,
 }

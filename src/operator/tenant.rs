@@ -1,7 +1,6 @@
 //! The engine with a tenant's rights: a token of its own ServiceAccount, never the operator's.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -9,9 +8,13 @@ use super::error::Error;
 use super::fence::{Fence, NotLeading};
 use super::metrics::{self, Metrics};
 use super::service_account::AccountTokens;
-use crate::base::{Clock, Secret, Timestamp, clock};
+use super::slots::Slots;
+use crate::base::{Clock, Secret, clock};
 use crate::client::{self, Client};
 use crate::wire::Auth;
+
+/// For how long a login is used, whole seconds: so long a ServiceAccount that may not any more, or is gone, is still served.
+const USED: u64 = 60;
 
 /// Who asks for a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +31,8 @@ pub struct Tenant {
     pub role: String,
 }
 
-struct Login {
-    tenant: Tenant,
-    client: Client,
-    good_until: Timestamp,
-}
-
-/// Logins of tenants, kept while their tokens live.
+/// Logins of tenants, one for all objects that act as the same ServiceAccount for the same role: whose a lease is, each request
+/// says.
 pub struct Tenants {
     accounts: AccountTokens,
     engine: Client,
@@ -42,8 +40,8 @@ pub struct Tenants {
     fence: Fence,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    /// By workload and role.
-    logins: Mutex<HashMap<(String, String), Login>>,
+    /// By namespace, ServiceAccount and role.
+    logins: Slots<(String, String, String), Client>,
 }
 
 impl Tenants {
@@ -56,7 +54,7 @@ impl Tenants {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { accounts, engine, mount, fence, metrics, clock, logins: Mutex::default() }
+        Self { accounts, engine, mount, fence, metrics, logins: Slots::new(clock.clone()), clock }
     }
 
     /// The engine as `tenant` may use it.
@@ -64,38 +62,40 @@ impl Tenants {
     /// # Errors
     /// When the ServiceAccount does not exist, or the engine does not let it log in to the role.
     pub async fn client(&self, tenant: &Tenant) -> Result<Client, Error> {
+        self.client_other_than(tenant, None).await
+    }
+
+    /// The same with another login than that of `denied`, which the engine has refused.
+    ///
+    /// # Errors
+    /// As [`Tenants::client`].
+    pub async fn client_after(&self, tenant: &Tenant, denied: &Client) -> Result<Client, Error> {
+        self.client_other_than(tenant, Some(denied)).await
+    }
+
+    async fn client_other_than(&self, tenant: &Tenant, denied: Option<&Client>) -> Result<Client, Error> {
         if !self.fence.is_open() {
             return Err(Error::waiting("NotLeading", NotLeading.to_string()));
         }
-        if let Some(client) = self.known(tenant) {
-            return Ok(client);
-        }
-        let auth = self.log_in(tenant).await?;
-        let client = self.engine.with_token(Secret::new(auth.client_token));
-        // A margin, so that no token ends between this check and its use.
-        let good_until = clock::add_seconds(self.clock.now(), auth.lease_duration * 9 / 10);
-        let login = Login { tenant: tenant.clone(), client: client.clone(), good_until };
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(key(tenant), login);
-        Ok(client)
-    }
-
-    /// Drops the logins: the engine denied one, or the object is gone.
-    pub fn forget(&self, uid: &str) {
-        self.logins.lock().unwrap_or_else(PoisonError::into_inner).retain(|(owner, _), _| owner != uid);
-    }
-
-    fn known(&self, tenant: &Tenant) -> Option<Client> {
-        let logins = self.logins.lock().unwrap_or_else(PoisonError::into_inner);
-        let login = logins.get(&key(tenant))?;
-        (login.tenant == *tenant && self.clock.now() < login.good_until).then(|| login.client.clone())
+        let Tenant { namespace, service_account, role, .. } = tenant;
+        let key = (namespace.clone(), service_account.clone(), role.clone());
+        let unwanted = |client: &Client| denied.is_some_and(|denied| denied.token() == client.token());
+        let make = || async {
+            let asked = self.clock.now();
+            let auth = self.log_in(tenant).await?;
+            let used = USED.min(auth.lease_duration / 2);
+            Ok((self.engine.with_token(Secret::new(auth.client_token)), clock::add_seconds(asked, used)))
+        };
+        let (client, _) = self.logins.get(key, unwanted, make).await?;
+        Ok(client.for_workload(&tenant.uid, &tenant.name))
     }
 
     async fn log_in(&self, tenant: &Tenant) -> Result<Auth, Error> {
-        let Tenant { uid, namespace, name, service_account, role } = tenant;
+        let Tenant { namespace, service_account, role, .. } = tenant;
         let mut anew = false;
         loop {
             let token = self.accounts.get(namespace, service_account, anew).await?;
-            let body = json!({ "role": role, "jwt": token.jwt.expose(), "workload_uid": uid, "workload_name": name });
+            let body = json!({ "role": role, "jwt": token.jwt.expose() });
             metrics::count(&self.metrics.tenant_logins);
             match self.engine.login(&self.mount, &body).await {
                 Err(error) if error.status() == Some(403) && !token.fresh => anew = true,
@@ -103,10 +103,6 @@ impl Tenants {
             }
         }
     }
-}
-
-fn key(tenant: &Tenant) -> (String, String) {
-    (tenant.uid.clone(), tenant.role.clone())
 }
 
 /// A refused login in words that tell the two parties what to do.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::base::Secret;
 use crate::engine::request::Incoming;
-use crate::wire::{Error, Fields, Kind, Operation};
+use crate::wire::{Error, Fields, Kind, Operation, WORKLOAD_HEADER};
 
 /// Largest body (vault-api.md 0.1).
 const BODY_LIMIT: usize = 32 << 20;
@@ -41,6 +41,7 @@ pub async fn read(request: Request<Body>, address: Option<IpAddr>) -> Result<Inc
         token: token(&parts.headers),
         namespace: text("x-vault-namespace"),
         wrap_ttl: text("x-vault-wrap-ttl"),
+        workload: text(WORKLOAD_HEADER),
         address,
     })
 }

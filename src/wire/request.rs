@@ -4,6 +4,10 @@ use serde_json::Value;
 
 use super::Fields;
 
+/// Names the workload that is to own the leases of a request (`UID` or `UID/NAME`), where the login leaves that to requests. Ours:
+/// other engines take no notice of it.
+pub const WORKLOAD_HEADER: &str = "x-lessor-workload";
+
 /// What is asked of a path. POST and PUT are both [`Operation::Write`], as in Vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the documentation")]

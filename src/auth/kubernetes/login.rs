@@ -37,7 +37,7 @@ impl Kubernetes {
         let config = config.ok_or_else(|| Error::internal("could not load backend configuration"))?;
         let claims = self.claims(&jwt, &config, &role)?;
         let identity = self.review(&jwt, &config, &role, &claims).await?;
-        let owner = owner(&role, &identity, fields)?;
+        let owner = owner(&role, &identity);
         Ok(Login {
             display_name: format!("{}-{}-{}", self.mount, identity.namespace, identity.name),
             metadata: metadata(&name, &claims, &identity, &owner),
@@ -103,25 +103,15 @@ impl Kubernetes {
     }
 }
 
-/// Pods are known from the review; what is no pod names itself, which only ties its leases to another object's end.
-fn owner(role: &Role, identity: &Identity, fields: &Fields) -> Result<LeaseOwner, Error> {
-    if role.lease_owner == OwnerKind::Token {
-        return Ok(LeaseOwner::Token);
-    }
+/// Pods are known from the review; for what is no pod each request says whose the lease is, which only ties it to another
+/// object's end.
+fn owner(role: &Role, identity: &Identity) -> LeaseOwner {
     let namespace = identity.namespace.clone();
-    if let Some((name, uid)) = identity.pod.clone() {
-        return Ok(LeaseOwner::Workload(Workload { uid, namespace, name }));
+    match (role.lease_owner, identity.pod.clone()) {
+        (OwnerKind::Token, _) => LeaseOwner::Token,
+        (OwnerKind::Workload, Some((name, uid))) => LeaseOwner::Workload(Workload { uid, namespace, name }),
+        (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace },
     }
-    let named = |field: &str| -> Result<String, Error> {
-        let text = fields.string(field)?.unwrap_or_default();
-        let plain = text.len() <= 253 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'));
-        if plain { Ok(text) } else { Err(Error::bad_request(format!("{field:?} is not the UID or name of an object"))) }
-    };
-    let (uid, name) = (named("workload_uid")?, named("workload_name")?);
-    if uid.is_empty() {
-        return Ok(LeaseOwner::Token);
-    }
-    Ok(LeaseOwner::Workload(Workload { uid, namespace, name }))
 }
 
 fn metadata(role: &str, claims: &Claims, identity: &Identity, owner: &LeaseOwner) -> BTreeMap<String, String> {

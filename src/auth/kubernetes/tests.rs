@@ -193,7 +193,7 @@ async fn leases_belong_to_the_pod_that_the_cluster_names() {
     // Unreviewed claims and fields of the request must not win over the review.
     let forged = jwt(json!({"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "sa", "uid": "sa-uid"},
         "pod": {"name": "other", "uid": "other"}}}));
-    let login = f.login(json!({"role": "app", "jwt": forged, "workload_uid": "other"})).await.unwrap();
+    let login = f.login(json!({"role": "app", "jwt": forged})).await.unwrap();
     let pod = Workload { uid: "pod-uid".into(), namespace: "ns".into(), name: "pod-1".into() };
     assert_eq!(login.owner, LeaseOwner::Workload(pod));
     assert_eq!((login.metadata["pod_name"].as_str(), login.metadata["pod_uid"].as_str()), ("pod-1", "pod-uid"));
@@ -205,17 +205,12 @@ async fn leases_belong_to_the_pod_that_the_cluster_names() {
 }
 
 #[tokio::test]
-async fn what_is_no_pod_names_its_workload() {
+async fn for_what_is_no_pod_each_request_names_the_workload() {
     let (host, _) = api_server(201, accepted(&["lessor"])).await;
     let f = Fixture::ready(&host, json!({"lease_owner": "workload"})).await;
-    let body =
-        |uid: &str| json!({"role": "app", "jwt": jwt(json!({})), "workload_uid": uid, "workload_name": "orders-db"});
-    let object = Workload { uid: "cr-uid".into(), namespace: "ns".into(), name: "orders-db".into() };
-    assert_eq!(f.login(body("cr-uid")).await.unwrap().owner, LeaseOwner::Workload(object));
-    let unnamed = f.login_with(jwt(json!({}))).await.unwrap();
-    assert_eq!((unnamed.owner, unnamed.metadata.get("lease_owner")), (LeaseOwner::Token, None));
-    let (status, text, _) = f.refused(body("a/b")).await;
-    assert_eq!((status, text.as_str()), (400, "\"workload_uid\" is not the UID or name of an object"));
+    let login = f.login_with(jwt(json!({}))).await.unwrap();
+    assert_eq!(login.owner, LeaseOwner::Requester { namespace: "ns".into() });
+    assert_eq!(login.metadata.get("lease_owner"), None, "without a name the lease is the token's");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::engine::request::Delivery;
 use crate::engine::ttl::{self, Wish};
 use crate::secrets::{Offer, SecretsEngine, Stocked, Terms};
 use crate::storage::{Error as StorageError, Txn, Version};
-use crate::wire::{Error, Kind};
+use crate::wire::{Error, Kind, WORKLOAD_HEADER};
 
 /// How often a lost race for the record is run again before the caller is told to.
 const RACES: usize = 8;
@@ -36,6 +36,29 @@ pub struct Issued {
     pub delivery: Delivery,
 }
 
+/// Who asks for a credential.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// The hash of the token.
+    pub token: String,
+    /// The workload that the request names, as it was sent.
+    pub workload: Option<String>,
+}
+
+impl Asker {
+    /// Whose the lease is; `None`: the token's own. What is left to the token's login is not for a request to choose.
+    fn workload(&self, owner: &LeaseOwner) -> Result<Option<Workload>, Error> {
+        match (owner, &self.workload) {
+            (LeaseOwner::Workload(workload), _) => Ok(Some(workload.clone())),
+            (LeaseOwner::Requester { namespace }, Some(named)) => Workload::named(namespace, named).map(Some),
+            (LeaseOwner::Token, Some(_)) => Err(Error::bad_request(format!(
+                "{WORKLOAD_HEADER}: the leases of this token are its own; log in to a role with lease_owner=workload"
+            ))),
+            _ => Ok(None),
+        }
+    }
+}
+
 /// A prolonged lease.
 #[derive(Debug)]
 pub struct Renewed {
@@ -48,21 +71,21 @@ pub struct Renewed {
 }
 
 impl Leases {
-    /// Issues a credential for the token with `token_hash`: commits the lease, makes the credential, returns the answer.
+    /// Issues a credential for `asker`: commits the lease, makes the credential, returns the answer.
     ///
     /// Making begins while the lease is on its way to the disk; the gate between them keeps the credential from existing
     /// before its lease. When making fails, or nobody waits for the answer any more, the lease is revoked: dropping
     /// [`Issued`] does that too.
     ///
     /// # Errors
-    /// 403 when token or workload have ended meanwhile; 503 when what the offer was made from has changed: ask again; what
+    /// 400 for a workload that the token cannot ask for; 403 when token or workload have ended meanwhile; 503 when what the offer was made from has changed: ask again; what
     /// the secrets engine says.
     pub async fn issue(
         self: Arc<Self>,
         mounted: Arc<Mounted<dyn SecretsEngine>>,
         path: &str,
         offer: Offer,
-        token_hash: &str,
+        asker: &Asker,
     ) -> Result<Issued, Error> {
         let now = self.clock.now();
         let Terms { default_ttl, max_ttl } = offer.terms;
@@ -80,7 +103,7 @@ impl Leases {
             expires,
             last_renewal: None,
             renewable,
-            owner: Owner::Token(token_hash.to_owned()),
+            owner: Owner::Token(asker.token.clone()),
             record: offer.record,
             revoking: None,
         };
@@ -88,7 +111,7 @@ impl Leases {
         let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(path).await?) };
         let (opener, recorded) = gate::new();
         let recording = async {
-            let lease = self.record(lease, &mounted.entry.uuid, token_hash, stocked.is_some(), &offer.expect).await?;
+            let lease = self.record(lease, &mounted.entry.uuid, asker, stocked.is_some(), &offer.expect).await?;
             if let Some(room) = room {
                 room.keep();
             }
@@ -158,21 +181,21 @@ impl Leases {
         &self,
         mut lease: Lease,
         mount_uuid: &str,
-        token_hash: &str,
+        asker: &Asker,
         stocked: bool,
         expect: &[(String, Version)],
     ) -> Result<Lease, Error> {
         for _ in 0..RACES {
-            let found = self.tokens.find_hash(token_hash.to_owned()).await?.ok_or_else(Error::denied)?;
+            let found = self.tokens.find_hash(asker.token.clone()).await?.ok_or_else(Error::denied)?;
             let mut txn = Txn { expect: expect.to_vec(), ops: Vec::new() };
             txn.expect.push((self.tokens.key(&found.hash), found.version));
             txn.expect.push(self.mounts.expectation());
             if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {
                 return Err(Error::not_found());
             }
-            if let LeaseOwner::Workload(workload) = &found.token.owner {
+            if let Some(workload) = asker.workload(&found.token.owner)? {
                 txn.expect.push((self.tombstones.full_key(&workload.uid), 0));
-                lease.owner = Owner::Workload(workload.clone());
+                lease.owner = Owner::Workload(workload);
             }
             let version = if stocked { self.stage_taking(&mut txn, &lease.id).await? } else { 0 };
             txn.expect.push((self.view.full_key(&record_key(&lease.id)), version));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, json};
 
-use super::issue::Issued;
+use super::issue::{Asker, Issued};
 use super::revoke::Wait;
 use super::*;
 use crate::auth::{LeaseOwner, Login, TokenParams};
@@ -140,6 +140,10 @@ impl Bench {
     }
 
     async fn issue(&self, database: &str, token: &str) -> Result<Issued, Error> {
+        self.issue_for(database, token, None).await
+    }
+
+    async fn issue_for(&self, database: &str, token: &str, workload: Option<&str>) -> Result<Issued, Error> {
         let user = format!("u{}", self.names.fetch_add(1, Ordering::SeqCst));
         let mounted = self.leases.mounts.get("db/").unwrap();
         let offer = Offer {
@@ -152,7 +156,8 @@ impl Bench {
             expect: Vec::new(),
             make: Box::new(Making { world: self.world.clone(), user: (database.to_owned(), user) }),
         };
-        self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, token).await
+        let asker = Asker { token: token.to_owned(), workload: workload.map(str::to_owned) };
+        self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, &asker).await
     }
 
     async fn deliver(&self, database: &str, token: &str) -> String {
@@ -246,6 +251,37 @@ async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
     let late = bench.token(LeaseOwner::Workload(workload)).await;
     assert_eq!(bench.issue("a", &late).await.unwrap_err().status(), 403, "the pod is gone: no new credential");
     assert_eq!(bench.world.users("a"), 0);
+}
+
+#[tokio::test]
+async fn one_login_serves_every_workload_that_its_requests_name() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Requester { namespace: "ns".into() }).await;
+    for workload in [Some("uid-1/db"), Some("uid-2"), None] {
+        bench.issue_for("a", &token, workload).await.unwrap().delivery.complete();
+    }
+    let workload = |uid: &str, name: &str| Workload { uid: uid.into(), namespace: "ns".into(), name: name.into() };
+    assert_eq!(bench.leases.workloads().await.unwrap(), [(workload("uid-1", "db"), 1), (workload("uid-2", ""), 1)]);
+    bench.leases.end_token(&token).await.unwrap();
+    bench.until("the token's own user is gone", async || bench.world.users("a") == 2).await;
+    bench.leases.end_workloads(&["uid-1".into()]).await.unwrap();
+    bench.until("the user of the workload is gone", async || bench.world.users("a") == 1).await;
+}
+
+#[tokio::test]
+async fn a_request_names_no_workload_that_its_login_does_not_leave_to_it() {
+    let bench = Bench::new().await;
+    let token = bench.token(LeaseOwner::Token).await;
+    assert_eq!(bench.issue_for("a", &token, Some("uid-1")).await.unwrap_err().status(), 400);
+    let open = bench.token(LeaseOwner::Requester { namespace: "ns".into() }).await;
+    for named in ["", "/db", "a b", "uid/na/me", "uid/\u{e9}"] {
+        let error = bench.issue_for("a", &open, Some(named)).await.unwrap_err();
+        assert_eq!(error.status(), 400, "{named}");
+    }
+    let pod = bench.token(LeaseOwner::Workload(Workload { uid: "pod".into(), ..Workload::default() })).await;
+    bench.issue_for("a", &pod, Some("uid-1")).await.unwrap().delivery.complete();
+    assert_eq!(bench.leases.workloads().await.unwrap()[0].0.uid, "pod", "a pod's leases are the pod's");
+    assert_eq!(bench.world.users("a"), 1);
 }
 
 #[tokio::test]

@@ -29,12 +29,12 @@ pub async fn call<T, F: Future<Output = Result<T, client::Error>>>(
     tenant: &Tenant,
     request: impl Fn(Client) -> F,
 ) -> Result<Result<T, client::Error>, Error> {
-    let answer = request(context.tenants.client(tenant).await?).await;
+    let client = context.tenants.client(tenant).await?;
+    let answer = request(client.clone()).await;
     if !answer.as_ref().is_err_and(client::Error::is_denied) {
         return Ok(answer);
     }
-    context.tenants.forget(&tenant.uid);
-    Ok(request(context.tenants.client(tenant).await?).await)
+    Ok(request(context.tenants.client_after(tenant, &client).await?).await)
 }
 
 /// Makes a database user.

@@ -33,7 +33,6 @@ impl Kind for StaticDatabaseSecret {
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         // The account is the role's, and Kubernetes removes the Secret with its owner.
         let uid = self.uid().unwrap_or_default();
-        context.tenants.forget(&uid);
         context.rollouts.board.forget(&uid);
         Ok(())
     }
