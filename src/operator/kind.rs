@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::{self, Error};
-use super::progress;
 use super::watched::Object;
+use super::{finalizer, progress};
 use crate::api::condition::{self, Conditions, READY, Statement};
 use crate::api::names::{FINALIZER, MANAGER};
 use crate::base::Timestamp;
@@ -44,9 +44,11 @@ pub trait Kind: Object + Serialize {
     /// Become the Ready condition's reason and message, and are tried again.
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error>;
 
-    /// Gets ready, while the object gets its finalizer, what [`Kind::sync`] will need and what leaves nothing behind. What fails
-    /// here fails there again.
-    async fn prepare(&self, _: &Context) {}
+    /// Whether [`Kind::sync`] may begin while the object gets its finalizer, because what it makes is found and undone without
+    /// one as well.
+    fn may_begin_early(&self) -> bool {
+        false
+    }
 
     /// Until when what the object delivers is valid, for metrics.
     fn validity(&self) -> Option<Validity> {
@@ -99,7 +101,8 @@ pub fn describe<K: Object>(object: &K) -> String {
     format!("{} {}/{}", K::kind(&()), namespace_of(object), object.name_any())
 }
 
-fn api<K: Object>(object: &K, context: &Context) -> Api<K> {
+/// Its kind, in its namespace.
+pub fn api<K: Object>(object: &K, context: &Context) -> Api<K> {
     Api::namespaced(context.kube.clone(), &namespace_of(object))
 }
 
@@ -116,15 +119,27 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
         // Its own deletion follows; a Secret that went before it needs no successor.
         return Ok(Action::await_change());
     }
-    if !object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-        // What is made for an object must not outlive it unseen, so nothing is made before the finalizer is there.
-        let (set, ()) = tokio::join!(set_finalizer(&*object, &context, true), object.prepare(&context));
-        set?;
-    }
     let mut status = object.status().cloned().unwrap_or_default();
-    let outcome = match context.access.ensure(&namespace).await {
-        Ok(()) => object.sync(&context, &mut status).await,
-        Err(error) => Err(error),
+    let sync = async {
+        context.access.ensure(&namespace).await?;
+        object.sync(&context, &mut status).await
+    };
+    let outcome = if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        sync.await
+    } else if object.may_begin_early() {
+        let (set, outcome) = tokio::join!(finalizer::set(&*object, &context, true), sync);
+        if !set? {
+            // Deleted meanwhile, without waiting for anybody's clean-up.
+            object.clean_up(&context).await?;
+            return Ok(Action::await_change());
+        }
+        outcome
+    } else {
+        // What is made for an object must not outlive it unseen, so nothing is made before the finalizer is there.
+        if !finalizer::set(&*object, &context, true).await? {
+            return Ok(Action::await_change());
+        }
+        sync.await
     };
     if outcome.as_ref().is_err_and(|error| error.reason() == "KubernetesForbidden") {
         context.access.doubt(&namespace);
@@ -192,20 +207,6 @@ async fn write_status<K: Kind>(object: &K, context: &Context, status: &K::Status
     }
 }
 
-/// Server-side apply of the finalizer alone: other owners' finalizers stay as they are.
-async fn set_finalizer<K: Kind>(object: &K, context: &Context, present: bool) -> Result<(), Error> {
-    let list: &[&str] = if present { &[FINALIZER] } else { &[] };
-    // With the UID, an apply for an object that is gone fails instead of making it again.
-    let metadata = json!({ "name": object.name_any(), "uid": object.uid(), "finalizers": list });
-    let patch = with_type(object, json!({ "metadata": metadata }));
-    let params = PatchParams::apply(MANAGER).force();
-    match api(object, context).patch(&object.name_any(), &params, &Patch::Apply(&patch)).await {
-        Err(error) if !present && (error::is_not_found(&error) || error::is_conflict(&error)) => Ok(()),
-        Err(error) => Err(Error::kube(format!("cannot set the finalizer of {}", describe(object)))(error)),
-        Ok(_) => Ok(()),
-    }
-}
-
 fn with_type<K: Kind>(object: &K, mut body: Value) -> Value {
     body["apiVersion"] = json!(K::api_version(&()));
     body["kind"] = json!(K::kind(&()));
@@ -237,7 +238,7 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
         }
         leave_for_later(object, context, &error, waited).await?;
     }
-    set_finalizer(object, context, false).await?;
+    finalizer::set(object, context, false).await?;
     context.failures.clear(&object.uid().unwrap_or_default());
     let namespace = namespace_of(object);
     if !context.is_used(&namespace, &object.uid().unwrap_or_default()) {

@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `kind.rs` | what reconciling has in common: finalizer, conditions, events, retries, a deletion that ends |
+//! | `kind.rs` (`finalizer.rs`) | what reconciling has in common: finalizer, conditions, events, retries, a deletion that ends |
 //! | `connection.rs`, `role.rs`, `static_role/` | DatabaseConnection, DatabaseRole and StaticDatabaseRole into the engine |
 //! | `login_role.rs` (`allow.rs`) | whom a role of either kind lets in |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
@@ -13,7 +13,7 @@
 //! | `leftovers.rs` | clean-ups that have to wait: written down, and done later |
 //! | `access.rs` | the operator's rights in the namespaces that use it |
 //! | `session.rs`, `tenant.rs` | logins at the engine: the operator's own, and those of tenants |
-//! | `service_account.rs` | the tokens that tenants log in with |
+//! | `service_account.rs`, `slots.rs` | the tokens that tenants log in with |
 //! | `leader.rs`, `fence.rs`, `requests.rs` | of several replicas, the one that works; the others change nothing |
 //! | `parts.rs` | the tasks of a running operator |
 //! | `metrics/`, `events.rs`, `progress.rs` | what monitoring, users and GitOps tools are told |
@@ -64,6 +64,7 @@ mod dynamic;
 mod error;
 mod events;
 mod fence;
+mod finalizer;
 mod health;
 mod kind;
 mod leader;
@@ -81,6 +82,7 @@ mod rollout;
 mod same_name;
 mod service_account;
 mod session;
+mod slots;
 mod static_role;
 mod static_secret;
 mod surplus;

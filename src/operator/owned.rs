@@ -15,6 +15,7 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::context::Context;
+use super::watched::PAGE;
 use crate::api::names::{GROUP, MANAGED_BY, MANAGER};
 use crate::api::{DynamicDatabaseSecret, StaticDatabaseSecret};
 use crate::base::telemetry;
@@ -215,7 +216,7 @@ pub async fn run(context: Arc<Context>, mut requests: mpsc::UnboundedReceiver<St
 /// Watches one namespace until nobody there needs it any more; returns its name.
 async fn watch(context: Arc<Context>, namespace: String) -> String {
     let api: Api<PartialObjectMeta<KubeSecret>> = Api::namespaced(context.kube.clone(), &namespace);
-    let selected = watcher::Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    let selected = watcher::Config::default().page_size(PAGE).labels(&format!("{MANAGED_BY}={MANAGER}"));
     let mut events = watcher(api, selected).default_backoff().boxed();
     let mut tracker = Tracker::default();
     while let Some(event) = events.next().await {

@@ -14,6 +14,11 @@ use tokio::sync::mpsc;
 
 use crate::base::telemetry;
 
+/// How many objects a list brings at once: the largest answer is what a start costs in memory.
+pub const PAGE: u32 = 100;
+/// What `kubectl apply` notes: the whole object once more.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// What a custom resource must be to be watched.
 pub trait Object:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
@@ -149,9 +154,12 @@ impl<K: Object> Watched<K> {
             None => Api::all(kube),
         };
         // The operator's own status writes change no generation, so they do not wake it again.
-        let changes = watcher(api, watcher::Config::default())
+        let changes = watcher(api, watcher::Config::default().page_size(PAGE))
             .default_backoff()
-            .modify(|object| object.managed_fields_mut().clear())
+            .modify(|object| {
+                object.managed_fields_mut().clear();
+                object.annotations_mut().remove(LAST_APPLIED);
+            })
             .reflect(writer)
             .touched_objects()
             .inspect_ok(|object| seen(object))

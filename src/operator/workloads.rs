@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::error::Error;
 use super::surplus::Surplus;
+use super::watched::PAGE;
 use crate::api::DynamicDatabaseSecret;
 use crate::api::names::INJECTED;
 use crate::base::telemetry;
@@ -106,7 +107,7 @@ async fn watch(context: &Context, namespaces: &[String], running: &Running) {
         namespaces.iter().map(|namespace| Api::namespaced(context.kube.clone(), namespace)).collect()
     };
     let mut trackers: Vec<Tracker> = apis.iter().map(|_| Tracker::default()).collect();
-    let selected = watcher::Config::default().labels(&format!("{INJECTED}=true"));
+    let selected = watcher::Config::default().page_size(PAGE).labels(&format!("{INJECTED}=true"));
     let streams = apis.into_iter().enumerate().map(|(index, api)| {
         // Only identity and phase are looked at; a pod's spec is by far its largest part.
         let slim = |pod: &mut Pod| {

@@ -39,9 +39,9 @@ impl Kind for DynamicDatabaseSecret {
         sync::Pass::new(self, context, status)?.run().await
     }
 
-    async fn prepare(&self, context: &Context) {
-        // A refusal is told by the sync, which asks again.
-        let _ = context.tenants.client(&sync::tenant(self)).await;
+    fn may_begin_early(&self) -> bool {
+        // Its leases are owned by its UID, and end when the comparison finds no object of that UID.
+        true
     }
 
     fn validity(&self) -> Option<Validity> {
@@ -53,7 +53,6 @@ impl Kind for DynamicDatabaseSecret {
 
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         let uid = self.uid().unwrap_or_default();
-        context.tenants.forget(&uid);
         context.rollouts.board.forget(&uid);
         // Ends every lease that this object owns, also one whose Secret was never written or is gone already.
         let answer = context.session.write("sys/lessor/workloads/end", &json!({ "uids": [uid] })).await;

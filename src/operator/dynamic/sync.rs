@@ -9,7 +9,7 @@ use kube::runtime::events::EventType;
 
 use super::additional::Made;
 use super::content::{Credential, Data, Renderer, content_hash};
-use super::destination::Target;
+use super::destination::{Found, Target};
 use super::engine::{self, Renewal};
 use super::held::Held;
 use super::plan::{self, Replacement, Step};
@@ -58,6 +58,8 @@ pub(super) struct Pass<'a> {
     pub(super) max_ttl: Option<u64>,
     /// What puts the credential at risk: reasons with messages.
     pub(super) problems: Vec<(&'static str, String)>,
+    /// The first user, made while the Secret was looked for.
+    ahead: Option<Result<(LeaseRecord, Credential), Error>>,
     /// When something is due next.
     next: Timestamp,
 }
@@ -76,6 +78,11 @@ pub(super) fn tenant(object: &DynamicDatabaseSecret) -> Tenant {
         role: engine_name(spec.role_ref.namespace.as_deref().unwrap_or(&namespace), &spec.role_ref.name),
         namespace,
     }
+}
+
+/// Whether nobody has looked at an object before. A lost status alone makes none new.
+fn is_new(object: &DynamicDatabaseSecret) -> bool {
+    object.status.is_none() && object.finalizers().is_empty()
 }
 
 impl<'a> Pass<'a> {
@@ -124,6 +131,7 @@ impl<'a> Pass<'a> {
             settle,
             renewed: false,
             max_ttl,
+            ahead: None,
             next,
         })
     }
@@ -160,7 +168,7 @@ impl<'a> Pass<'a> {
 
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
-        let mut held = Held::from(self.target.read().await?);
+        let mut held = Held::from(self.read().await?);
         self.read_window();
         if let Err(error) = self.take_stock(&mut held).await {
             if !held.genuine {
@@ -204,6 +212,23 @@ impl<'a> Pass<'a> {
             message: format!("{} holds database user {user}", self.target.describe()),
             next: wait,
         })
+    }
+
+    /// Reads the Secret. For an object that nobody has looked at before there is none, most probably, so its user is made
+    /// meanwhile; if there is one after all, it goes again.
+    async fn read(&mut self) -> Result<Found, Error> {
+        let role = self.tenant.role.clone();
+        if !is_new(self.object) || self.require_role(&role).is_err() || self.renderer().is_err() {
+            return self.target.read().await;
+        }
+        let issue = engine::issue(self.context, &self.tenant, self.requested_ttl);
+        let (found, issued) = tokio::join!(self.target.read(), issue);
+        if found.as_ref().is_ok_and(|found| !found.exists) {
+            self.ahead = Some(issued);
+        } else if let Ok((lease, _)) = issued {
+            self.give_back(&[&lease]).await;
+        }
+        found
     }
 
     /// A window that cannot be read must not keep a credential from being renewed.
@@ -278,7 +303,10 @@ impl<'a> Pass<'a> {
         let renderer = renderer.map_err(Error::again)?;
         self.require_role(&self.tenant.role)?;
         self.rehearse(held, renderer).await?;
-        let (lease, credential) = engine::issue(self.context, &self.tenant, self.requested_ttl).await?;
+        let (lease, credential) = match self.ahead.take() {
+            Some(issued) => issued?,
+            None => engine::issue(self.context, &self.tenant, self.requested_ttl).await?,
+        };
         let made = match self.make_additional().await {
             Ok(made) => made,
             Err(error) => {
