@@ -20,6 +20,10 @@ DEMO := LESSOR_BINARY=$(OUT)/release/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/les
 # because the tests look for secrets in them.
 TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent \
   LESSOR_LOG_LEVEL=debug
+ON_CLUSTER := LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster
+E2E := cargo test --locked --workspace --test main
+# Its users live hardly longer than two rollouts, which other tests beside it would slow down.
+ALONE := rollouts::load::nobody_is_refused_while_users_change_under_a_slow_rollout
 AGENT := cargo build --locked --profile agent --package lessor --no-default-features --features agent --bin lessor-agent
 
 help: ## list these targets
@@ -49,7 +53,8 @@ e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
-	@export LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare); $(TEST) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster $(STEP) 'end-to-end tests' cargo test --locked --workspace --test main -- $(TESTS)
+	@$(TEST) $(ON_CLUSTER) $(STEP) 'end-to-end tests' $(E2E) -- $(if $(TESTS),$(TESTS),--skip $(ALONE))
+	@[ -n "$(TESTS)" ] || $(TEST) $(ON_CLUSTER) $(STEP) 'rotation under load' $(E2E) -- --exact $(ALONE) --nocapture
 	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'taking the cluster down' e2e/cluster/down
 
 # Programs and tests in one go, and always of the whole workspace: cargo builds most dependencies a second time for another

@@ -21,7 +21,7 @@ const RELEASED: Duration = Duration::from_secs(30);
 const CLEANED: Duration = Duration::from_secs(90);
 
 /// Scales the engine, and waits until it is so.
-async fn scale_engine(replicas: &str) {
+pub async fn scale_engine(replicas: &str) {
     let (scaled, said) =
         kubectl(&["scale", "statefulset/lessor-engine", "--namespace", LESSOR_NAMESPACE, "--replicas", replicas]).await;
     assert!(scaled, "{said}");

@@ -18,6 +18,7 @@ mod failover;
 mod faults;
 mod leaks;
 mod leases;
+mod lifetimes;
 mod manifests;
 mod monitoring;
 mod nothing;

@@ -12,7 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc;
 
 use super::access::Access;
-use super::events::{self, Events};
+use super::events::{self, Events, Recorders};
 use super::fence::Fence;
 use super::leftovers::Leftovers;
 use super::metrics::Metrics;
@@ -95,14 +95,14 @@ pub struct Context {
 
 /// What publishes the events of a context.
 pub struct Publishing {
-    recorder: Recorder,
+    recorders: Recorders,
     queue: events::Queue,
 }
 
 impl Publishing {
     /// Publishes until `end` and the last event.
     pub async fn run(self, context: Arc<Context>, end: Shutdown) {
-        events::publish(self.recorder, self.queue, &context.metrics, end).await;
+        events::publish(self.recorders, self.queue, &context.metrics, end).await;
     }
 }
 
@@ -143,7 +143,9 @@ impl Context {
         let fence = if options.election.is_some() { Fence::shut(clock.clone()) } else { Fence::open(clock.clone()) };
         let kube = guarded(kube, fence.clone(), metrics.clone());
         let (events, queue) = Events::new();
-        let publishing = Publishing { recorder: Recorder::new(kube.clone(), reporter), queue };
+        let client = kube.clone();
+        let recorders = Recorders::new(move || Recorder::new(client.clone(), reporter.clone()));
+        let publishing = Publishing { recorders, queue };
         let accounts = AccountTokens::new(kube.clone(), audience.clone(), clock.clone());
         let context = Self {
             session: Session::new(engine.clone(), login, fence.clone(), clock.clone()),

@@ -1,5 +1,6 @@
 //! Kubernetes events, published beside the reconciles: what an object's user is told delays nobody's credential.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -17,6 +18,8 @@ const LENGTH: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Events that are published at the same time: few, so that many of them leave the API server to the reconciles.
 const PARALLEL: usize = 2;
+/// How many events are remembered at most, so that one that repeats them is counted up with them.
+const MEMORY: usize = 256;
 /// The longest that publishing one event takes.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
@@ -47,9 +50,33 @@ impl Events {
     }
 }
 
+/// Recorders of a short memory: one keeps every event of the last minutes whole, to count repetitions, and after a start a thousand
+/// objects have one each.
+pub struct Recorders {
+    new: Box<dyn Fn() -> Recorder + Send + Sync>,
+    /// The present one, and how many events it has taken.
+    present: Mutex<(Recorder, usize)>,
+}
+
+impl Recorders {
+    /// `new` makes one.
+    pub fn new(new: impl Fn() -> Recorder + Send + Sync + 'static) -> Self {
+        Self { present: Mutex::new((new(), 0)), new: Box::new(new) }
+    }
+
+    fn next(&self) -> Recorder {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if present.1 == MEMORY {
+            *present = ((self.new)(), 0);
+        }
+        present.1 += 1;
+        present.0.clone()
+    }
+}
+
 /// Publishes what is queued, until `end` and then to the last one. An event that repeats one of the last minutes counts that up
 /// instead of standing beside it.
-pub async fn publish(recorder: Recorder, queue: Queue, metrics: &Metrics, end: Shutdown) {
+pub async fn publish(recorders: Recorders, queue: Queue, metrics: &Metrics, end: Shutdown) {
     let told = futures_util::stream::unfold(queue.0, |mut queue| {
         let end = end.clone();
         async move {
@@ -63,7 +90,7 @@ pub async fn publish(recorder: Recorder, queue: Queue, metrics: &Metrics, end: S
         }
     });
     told.for_each_concurrent(PARALLEL, |(event, object)| {
-        let recorder = &recorder;
+        let recorder = recorders.next();
         async move {
             let error = match tokio::time::timeout(ATTEMPT, recorder.publish(&event, &object)).await {
                 Ok(Ok(())) => return metrics::count(&metrics.events),

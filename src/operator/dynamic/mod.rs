@@ -8,6 +8,7 @@ pub(super) mod content;
 pub(super) mod destination;
 pub(super) mod endpoint;
 pub(super) mod engine;
+mod first;
 mod formats;
 mod held;
 mod inventory;

@@ -9,7 +9,7 @@ use kube::runtime::events::EventType;
 
 use super::additional::Made;
 use super::content::{Credential, Data, Renderer, content_hash};
-use super::destination::{Found, Target};
+use super::destination::Target;
 use super::engine::{self, Renewal};
 use super::held::Held;
 use super::plan::{self, Replacement, Step};
@@ -51,7 +51,8 @@ pub(super) struct Pass<'a> {
     pub(super) settle: u64,
     /// Whether this pass has prolonged the lease.
     pub(super) renewed: bool,
-    requested_ttl: Option<u64>,
+    /// Whole seconds, if a TTL other than the role's is asked for.
+    pub(super) requested_ttl: Option<u64>,
     /// Whole seconds.
     refresh_after: Option<u64>,
     /// Whole seconds, of the role, if it can be seen.
@@ -59,7 +60,7 @@ pub(super) struct Pass<'a> {
     /// What puts the credential at risk: reasons with messages.
     pub(super) problems: Vec<(&'static str, String)>,
     /// The first user, made while the Secret was looked for.
-    ahead: Option<Result<(LeaseRecord, Credential), Error>>,
+    pub(super) ahead: Option<Result<(LeaseRecord, Credential), Error>>,
     /// When something is due next.
     next: Timestamp,
 }
@@ -78,11 +79,6 @@ pub(super) fn tenant(object: &DynamicDatabaseSecret) -> Tenant {
         role: engine_name(spec.role_ref.namespace.as_deref().unwrap_or(&namespace), &spec.role_ref.name),
         namespace,
     }
-}
-
-/// Whether nobody has looked at an object before. A lost status alone makes none new.
-fn is_new(object: &DynamicDatabaseSecret) -> bool {
-    object.status.is_none() && object.finalizers().is_empty()
 }
 
 impl<'a> Pass<'a> {
@@ -168,7 +164,7 @@ impl<'a> Pass<'a> {
 
     /// Looks at everything once.
     pub(super) async fn run(mut self) -> Result<Done, Error> {
-        let mut held = Held::from(self.read().await?);
+        let mut held = Held::from(self.look().await?);
         self.read_window();
         if let Err(error) = self.take_stock(&mut held).await {
             if !held.genuine {
@@ -212,23 +208,6 @@ impl<'a> Pass<'a> {
             message: format!("{} holds database user {user}", self.target.describe()),
             next: wait,
         })
-    }
-
-    /// Reads the Secret. For an object that nobody has looked at before there is none, most probably, so its user is made
-    /// meanwhile; if there is one after all, it goes again.
-    async fn read(&mut self) -> Result<Found, Error> {
-        let role = self.tenant.role.clone();
-        if !is_new(self.object) || self.require_role(&role).is_err() || self.renderer().is_err() {
-            return self.target.read().await;
-        }
-        let issue = engine::issue(self.context, &self.tenant, self.requested_ttl);
-        let (found, issued) = tokio::join!(self.target.read(), issue);
-        if found.as_ref().is_ok_and(|found| !found.exists) {
-            self.ahead = Some(issued);
-        } else if let Ok((lease, _)) = issued {
-            self.give_back(&[&lease]).await;
-        }
-        found
     }
 
     /// A window that cannot be read must not keep a credential from being renewed.
