@@ -76,6 +76,9 @@ pub struct RestartStatus {
     pub hash: String,
     /// When the Secret was given that content.
     pub started: Time,
+    /// Whether the user of before lives no more, so that pods that have not moved cannot work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub urgent: bool,
     /// When the first pod template was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<Time>,

@@ -21,8 +21,6 @@ use crate::operator::rollout::{self, Change, Deadline};
 
 /// How soon to guess again how long a rollout takes, whole seconds, while no pod is ready.
 const GUESS_AGAIN: u64 = 60;
-/// A new user and the restarts for it are noted in one pass, in the same second or the next.
-const SAME_PASS: u64 = 1;
 
 impl Pass<'_> {
     /// Brings restarts and old users one step further. Failures are noted, never returned: the new credential stands.
@@ -73,6 +71,7 @@ impl Pass<'_> {
             (None, Some(lease)) if !held.written => lease.issued,
             _ => now,
         };
+        let noted = known.as_ref().is_some_and(|known| known.hash == *hash && known.urgent);
         let change = Change {
             uid: &self.tenant.uid,
             namespace: &self.namespace,
@@ -81,7 +80,7 @@ impl Pass<'_> {
             hash,
             written: started,
             deadline: self.deadline(held),
-            urgent: spec.is_some() && held.previous.is_empty() && self.came_with_user(started),
+            urgent: spec.is_some() && held.previous.is_empty() && (self.bereft || noted),
             open_from: self.replacement.window.as_ref().map_or(now, |window| window.open_from(now)),
             settle: self.settle,
             expected: self.expected_rollout(),
@@ -109,13 +108,6 @@ impl Pass<'_> {
         let moved = outcome.status.moved.as_ref().map(|moved| moved.0);
         self.status.restart = Some(outcome.status);
         Ok(moved)
-    }
-
-    /// Whether the Secret got its content, at `started`, with a new user, and not because a template changed. With no earlier user
-    /// left, pods have none that lives.
-    fn came_with_user(&self, started: Timestamp) -> bool {
-        let rotated = self.status.last_rotation.as_ref().map(|rotated| rotated.0);
-        rotated.is_some_and(|rotated| started >= rotated && clock::seconds_between(rotated, started) <= SAME_PASS)
     }
 
     /// When the first of the users that pods may still have must end; a warning comes a quarter of its life before.

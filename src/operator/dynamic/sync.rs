@@ -61,6 +61,8 @@ pub(super) struct Pass<'a> {
     pub(super) problems: Vec<(&'static str, String)>,
     /// The first user, made while the Secret was looked for.
     pub(super) ahead: Option<Result<(LeaseRecord, Credential), Error>>,
+    /// Whether this pass has made a new user while no earlier one lived.
+    pub(super) bereft: bool,
     /// When something is due next.
     next: Timestamp,
 }
@@ -128,6 +130,7 @@ impl<'a> Pass<'a> {
             renewed: false,
             max_ttl,
             ahead: None,
+            bereft: false,
             next,
         })
     }
@@ -312,6 +315,7 @@ impl<'a> Pass<'a> {
             let note = format!("database user {} follows {}", lease.username, old.lease.username);
             self.context.publish(self.object, EventType::Normal, "Rotated", "Rotate", &note).await;
         }
+        self.bereft = held.previous.is_empty();
         self.status.lease = Some(lease.status(lease.issued, lease.ttl));
         self.status.username = Some(lease.username.clone());
         self.status.additional_users.clear();

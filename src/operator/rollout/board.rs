@@ -102,21 +102,27 @@ impl Board {
         Turn::Now(marks.collect())
     }
 
-    /// Until when what `uid` wishes of a workload must wait, as far as it is known here.
+    /// Until when what `uid` wishes of a workload must wait, as far as it is known here. A rollout of that workload itself does not
+    /// count: only a look at it tells whether it goes on.
     pub fn waits(&self, key: &str, uid: &str, now: Timestamp) -> Option<Timestamp> {
         let entries = self.entries();
         let known = entries.get(key).is_some_and(|entry| entry.wishes.contains_key(uid));
-        if known { self.wait(&entries, key, now) } else { None }
+        if known { self.wait_for_others(&entries, key, now) } else { None }
     }
 
     fn wait(&self, entries: &HashMap<String, Entry>, key: &str, now: Timestamp) -> Option<Timestamp> {
+        let rolling = entries.get(key).is_some_and(|entry| entry.occupies(now));
+        self.wait_for_others(entries, key, now).or_else(|| rolling.then(|| clock::add_seconds(now, AGAIN)))
+    }
+
+    fn wait_for_others(&self, entries: &HashMap<String, Entry>, key: &str, now: Timestamp) -> Option<Timestamp> {
         let entry = entries.get(key)?;
         let ready = entry.settled(key).max(clock::add_seconds(*self.opened.get_or_init(|| now), OPENING));
         if now < ready {
             return Some(ready);
         }
         let others = entries.iter().filter(|(other, entry)| *other != key && entry.occupies(now)).count();
-        (others >= self.limit || entry.occupies(now)).then(|| clock::add_seconds(now, AGAIN))
+        (others >= self.limit).then(|| clock::add_seconds(now, AGAIN))
     }
 
     /// The rollout of that turn did not begin.
@@ -229,7 +235,8 @@ mod tests {
         let board = board(10, 0);
         assert!(ask(&board, "shop/web", wish("a", 1000), 1030, false).is_some());
         assert_eq!(ask(&board, "shop/web", wish("b", 1031), 1080, false), None);
-        assert_eq!(board.waits("shop/web", "b", at(1080)), Some(at(1082)));
+        assert!(board.waits("shop/web", "b", at(1040)).is_some(), "changes settle first");
+        assert_eq!(board.waits("shop/web", "b", at(1080)), None, "it looks whether that has ended");
         board.over("shop/web", "a");
         assert_eq!(ask(&board, "shop/web", wish("b", 1031), 1081, false).as_deref(), Some("b"));
     }

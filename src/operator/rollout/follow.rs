@@ -63,6 +63,7 @@ pub async fn follow(
     let status = current.unwrap_or_else(|| RestartStatus {
         hash: change.hash.to_owned(),
         started: Time(change.written),
+        urgent: change.urgent,
         begun: None,
         moved: None,
         finished: None,
