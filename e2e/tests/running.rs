@@ -217,7 +217,7 @@ async fn only_the_operator_writes_status(namespace: &str) {
     let text = kubectl(&[&get[..], &[template]].concat()).await.1;
     let mut owners: Vec<&str> = text.lines().map(|line| line.trim_end_matches("<no value>").trim()).collect();
     owners.sort_unstable();
-    assert_eq!(owners, ["gitops Apply", "lessor-operator Apply", "lessor-operator Apply status"]);
+    assert_eq!(owners, ["gitops Apply", "lessor-operator Apply status", "lessor-operator Update"]);
 }
 
 async fn each_event_was_told_once(namespace: &str) {
