@@ -42,6 +42,19 @@ async fn hvac_takes_renews_and_gives_back_a_credential() {
 }
 
 #[tokio::test]
+async fn hvac_keeps_secrets_wraps_answers_and_makes_tokens() {
+    let lessor = Lessor::dev(ROOT).await;
+    let client = Command::new(variable("LESSOR_HVAC_PYTHON"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/compat/kv_client.py"))
+        .arg(lessor.http().address())
+        .env("ROOT_TOKEN", ROOT)
+        .output()
+        .await
+        .unwrap();
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+}
+
+#[tokio::test]
 async fn curl_needs_no_content_type() {
     let lessor = Lessor::dev(ROOT).await;
     let curl = async |arguments: &[&str]| {

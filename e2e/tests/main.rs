@@ -16,6 +16,7 @@ mod deletion;
 mod drivers;
 mod failover;
 mod faults;
+mod kv;
 mod leaks;
 mod leases;
 mod lifetimes;

@@ -91,6 +91,15 @@ impl TokenParams {
             self.token_type = serde_json::from_value(Value::String(text.clone()))
                 .map_err(|_| Error::bad_request(format!("invalid 'token_type' value {text:?}")))?;
         }
+        if matches!(self.token_type, TokenType::Batch | TokenType::DefaultBatch) {
+            let text = "'token_type' cannot be 'batch' or 'default_batch' when set to generate";
+            if self.token_period > 0 {
+                return Err(Error::bad_request(format!("{text} periodic tokens")));
+            }
+            if self.token_num_uses > 0 {
+                return Err(Error::bad_request(format!("{text} tokens with limited use count")));
+            }
+        }
         if self.token_max_ttl > 0 && self.token_ttl > self.token_max_ttl {
             return Err(Error::bad_request("'token_ttl' cannot be greater than 'token_max_ttl'"));
         }

@@ -17,6 +17,8 @@ pub struct Plan {
     pub kubernetes: Option<Kubernetes>,
     /// Where the database engine is mounted, `database`.
     pub database: Option<String>,
+    /// Where a key-value engine of version 2 is mounted: `secret` in dev mode.
+    pub kv: Option<String>,
     /// Who the operator is.
     pub operator: Option<Operator>,
 }
@@ -85,15 +87,12 @@ impl Core {
     /// # Errors
     /// What mounts, methods and the store say.
     pub async fn bootstrap(&self, plan: &Plan) -> Result<(), Error> {
-        if let Some(path) = &plan.database
-            && self.mounts.get(&mount::normal_path(path)?).is_none()
-        {
-            let entry = mount::new_entry(path, false, &fields(json!({ "type": "database" })), &*self.random)?;
-            let name = entry.path.clone();
-            self.mounts.add(entry).await?;
-            if let Some(mounted) = self.mounts.get(&name) {
-                self.set_going(&mounted);
-            }
+        if let Some(path) = &plan.database {
+            self.mount_once(path, json!({ "type": "database" })).await?;
+        }
+        if let Some(path) = &plan.kv {
+            let kv = json!({ "type": "kv-v2", "description": "key/value secret storage" });
+            self.mount_once(path, kv).await?;
         }
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };
         let name = mount::normal_path(&kubernetes.path)?;
@@ -112,6 +111,19 @@ impl Core {
             "token_ttl": "1h", "token_max_ttl": "24h",
         });
         self.write(&name, &format!("role/{}", operator.role), role).await
+    }
+
+    async fn mount_once(&self, path: &str, body: Value) -> Result<(), Error> {
+        if self.mounts.get(&mount::normal_path(path)?).is_some() {
+            return Ok(());
+        }
+        let entry = mount::new_entry(path, false, &fields(body), &*self.random)?;
+        let name = entry.path.clone();
+        self.mounts.add(entry).await?;
+        if let Some(mounted) = self.mounts.get(&name) {
+            self.set_going(&mounted);
+        }
+        Ok(())
     }
 
     async fn write(&self, method: &str, path: &str, body: Value) -> Result<(), Error> {
@@ -149,18 +161,18 @@ mod tests {
         };
         let access = Access::of(&[("operator", &operator_policy(&plan, &operator))]).unwrap();
         let none = Fields::default();
-        assert_eq!(access.may_write("database/config/a.b", &none), (true, true));
-        assert_eq!(access.may_write("auth/kubernetes/role/a.b", &none), (true, true));
-        assert_eq!(access.may_write("auth/kubernetes/role/lessor-operator", &none), (false, false));
-        assert!(!access.may(Operation::Read, "database/creds/a.b", &none));
-        assert_eq!(access.may_write("database/static-roles/a.b", &none), (true, true));
-        assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none));
-        assert_eq!(access.may_write("sys/policies/password/default", &none), (false, false));
-        assert_eq!(access.may_write("auth/token/create", &none), (false, false));
-        assert_eq!(access.may_write("sys/policies/acl/default", &none), (false, false));
+        assert_eq!(access.may_write("database/config/a.b", &none, None), (true, true));
+        assert_eq!(access.may_write("auth/kubernetes/role/a.b", &none, None), (true, true));
+        assert_eq!(access.may_write("auth/kubernetes/role/lessor-operator", &none, None), (false, false));
+        assert!(!access.may(Operation::Read, "database/creds/a.b", &none, None));
+        assert_eq!(access.may_write("database/static-roles/a.b", &none, None), (true, true));
+        assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none, None));
+        assert_eq!(access.may_write("sys/policies/password/default", &none, None), (false, false));
+        assert_eq!(access.may_write("auth/token/create", &none, None), (false, false));
+        assert_eq!(access.may_write("sys/policies/acl/default", &none, None), (false, false));
         assert!(access.has_sudo("sys/lessor/workloads/end"));
-        assert!(access.may(Operation::List, "sys/leases/lookup/database/creds/a.b", &none));
+        assert!(access.may(Operation::List, "sys/leases/lookup/database/creds/a.b", &none, None));
         assert!(access.has_sudo("sys/leases/revoke-prefix/database/creds/a.b"));
-        assert_eq!(access.may_write("sys/leases/revoke-prefix/auth", &none), (false, false));
+        assert_eq!(access.may_write("sys/leases/revoke-prefix/auth", &none, None), (false, false));
     }
 }

@@ -9,15 +9,16 @@ use super::policies::{Access, Policies};
 use super::quota::Quotas;
 use super::request::{Incoming, Reply};
 use super::token::{Found, Tokens};
+use super::token_create::from_login;
 use super::ttl::Limits;
-use super::{due, mount};
+use super::{due, mount, wrapping};
 use crate::auth::{self, Login, Method};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
 use crate::secrets::password_policy::PasswordPolicies;
 use crate::secrets::{self, SecretsEngine};
 use crate::storage::{Backend, View};
-use crate::wire::{Answer, Caller, Envelope, Error, Operation, Request};
+use crate::wire::{Answer, Caller, Envelope, Error, Keep, Operation, Request};
 
 /// Where engines answer what `sys/lessor/` asks them; below a mount nobody else reaches it.
 pub(super) const OWN: &str = "lessor/";
@@ -113,12 +114,22 @@ impl Core {
     ///
     /// # Errors
     /// As vault-api.md says; every error becomes HTTP in `server/error.rs`.
-    pub async fn handle(self: &Arc<Self>, mut incoming: Incoming) -> Result<Reply, Error> {
+    pub async fn handle(self: &Arc<Self>, incoming: Incoming) -> Result<Reply, Error> {
+        let Some(ttl) = wrapping::wanted(&incoming)? else { return self.answer(incoming).await };
+        let path = incoming.path.clone();
+        let reply = self.answer(incoming).await?;
+        self.wrap(reply, &path, ttl).await
+    }
+
+    async fn answer(self: &Arc<Self>, mut incoming: Incoming) -> Result<Reply, Error> {
         if let Some((mounted, rest)) = self.login_path(&incoming.path) {
             return self.login(&mounted, rest, incoming).await;
         }
         if incoming.path == "sys/internal/ui/mounts" {
             return self.visible_mounts(&incoming).await;
+        }
+        if let Some(reply) = self.by_wrapping_token(&incoming).await? {
+            return Ok(reply);
         }
         let mut session = self.session(&incoming).await?;
         self.authorize(&session, &incoming).await?;
@@ -127,29 +138,20 @@ impl Core {
             return Err(Error::denied());
         }
         let fields = std::mem::take(&mut incoming.fields);
-        let reply = match incoming.path.clone().split_once('/') {
-            Some(("sys", rest)) => self.sys(rest, &incoming, &fields, &session).await,
-            Some(("auth", rest)) => match rest.strip_prefix("token/") {
+        let path = incoming.path.clone();
+        let reply = match path.split_once('/').unwrap_or((&path, "")) {
+            ("sys", rest) => self.sys(rest, &incoming, &fields, &session).await,
+            ("auth", rest) => match rest.strip_prefix("token/") {
                 Some(rest) => self.token_api(rest, &incoming, &fields, &session).await,
                 None => self.method(rest, &incoming, fields, &session).await,
             },
+            ("cubbyhole", rest) => self.cubbyhole(rest, incoming.operation, &fields, &session).await,
             _ => self.secrets(&incoming, fields, &session).await,
         };
         if limited && session.found.token.num_uses < 0 {
-            return self.last_use(reply, &session).await;
+            self.leases.end_token(&session.found.hash).await?;
         }
         reply
-    }
-
-    /// A token with its last use spent is revoked; a lease of that request would die with it, so it is refused.
-    async fn last_use(&self, reply: Result<Reply, Error>, session: &Session) -> Result<Reply, Error> {
-        self.leases.end_token(&session.found.hash).await?;
-        match reply {
-            Ok(Reply::Envelope { delivery: Some(_), .. }) => Err(Error::bad_request(
-                "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
-            )),
-            reply => reply,
-        }
     }
 
     /// The method that answers `path` without a token, and the rest of the path.
@@ -178,20 +180,21 @@ impl Core {
             return Ok(());
         }
         let Incoming { operation, path, fields, .. } = incoming;
+        let wrap = wrapping::wanted(incoming)?;
         let allowed = match operation {
             // Asking the plug-in costs a read, so only where the answer matters.
-            Operation::Write => match session.access.may_write(path, fields) {
+            Operation::Write => match session.access.may_write(path, fields, wrap) {
                 (true, true) => true,
                 (false, false) => false,
                 (create, update) => {
-                    if self.exists(path).await? {
+                    if self.exists(path, session).await? {
                         update
                     } else {
                         create
                     }
                 }
             },
-            operation => session.access.may(*operation, path, fields),
+            operation => session.access.may(*operation, path, fields, wrap),
         };
         // The preflight of templates is authorised by the path that it asks about.
         let preflight = path.starts_with("sys/internal/ui/mounts/") && *operation == Operation::Read;
@@ -202,7 +205,13 @@ impl Core {
     }
 
     /// Whether a write would update something. What has no notion of it (`sys`, tokens) counts as existing, as in Vault.
-    async fn exists(&self, path: &str) -> Result<bool, Error> {
+    async fn exists(&self, path: &str, session: &Session) -> Result<bool, Error> {
+        if let Some(path) = path.strip_prefix("cubbyhole/") {
+            return Ok(self.tokens.kept(&session.found.hash, path).await?.is_some());
+        }
+        if let Some(role) = path.strip_prefix("auth/token/roles/") {
+            return Ok(self.tokens.role(role).await?.is_some());
+        }
         if path.starts_with("sys/") || path.starts_with("auth/token/") {
             return Ok(true);
         }
@@ -228,14 +237,13 @@ impl Core {
         let request = Request { operation: incoming.operation, path, fields: incoming.fields, caller };
         match mounted.plugin.handle(request).await? {
             auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
-            auth::Outcome::Login(login) => {
-                self.make_token(*login, &incoming.path, mounted.entry.limits(self.settings.limits)).await
-            }
+            auth::Outcome::Login(login) => self.make_token(*login, &incoming.path, &mounted.entry).await,
         }
     }
 
-    async fn make_token(&self, login: Login, path: &str, limits: Limits) -> Result<Reply, Error> {
-        let made = self.tokens.create(super::token_api::from_login(login, path), None, limits).await?;
+    async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+        let token = from_login(login, path, mount.token_type);
+        let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
         let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
         Ok(Reply::auth(auth, made.warnings))
     }
@@ -252,9 +260,7 @@ impl Core {
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
         match mounted.plugin.handle(request).await? {
             auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
-            auth::Outcome::Login(login) => {
-                self.make_token(*login, &incoming.path, mounted.entry.limits(self.settings.limits)).await
-            }
+            auth::Outcome::Login(login) => self.make_token(*login, &incoming.path, &mounted.entry).await,
         }
     }
 
@@ -268,7 +274,7 @@ impl Core {
         if mounted.entry.tainted {
             return Err(no_route(&incoming.path));
         }
-        if rest.starts_with(OWN) {
+        if rest.starts_with(OWN) && mounted.plugin.answers_sys_lessor() {
             return Err(Error::unsupported_path());
         }
         let request =
@@ -276,7 +282,14 @@ impl Core {
         let mut tries = 0;
         let issued = loop {
             let offer = match mounted.plugin.handle(request.clone()).await? {
-                secrets::Outcome::Answer(answer) => return Ok(Reply::answer(answer)),
+                secrets::Outcome::Answer(mut answer) => {
+                    if answer.keep == Some(Keep::MountDefault) {
+                        answer.keep = Some(Keep::Seconds(mounted.entry.limits(self.settings.limits).default_ttl));
+                    }
+                    return Ok(Reply::answer(answer));
+                }
+                // It would end with the token, which has no use left.
+                secrets::Outcome::Lease(_) if session.found.token.num_uses < 0 => return Err(last_use()),
                 secrets::Outcome::Lease(offer) => offer,
             };
             tries += 1;
@@ -307,7 +320,7 @@ impl Core {
         session: &Session,
     ) -> Result<Issued, Error> {
         let (leases, path) = (self.leases.clone(), incoming.path.clone());
-        let asker = Asker { token: session.found.hash.clone(), workload: incoming.workload.clone() };
+        let asker = Asker { token: session.found.clone(), workload: incoming.workload.clone() };
         tokio::spawn(async move { leases.issue(mounted, &path, offer, &asker).await })
             .await
             .map_err(|error| Error::internal("issuing was interrupted").caused_by(error))?
@@ -320,6 +333,12 @@ pub(super) fn caller(incoming: &Incoming, session: &Session) -> Caller {
         entity_id: session.found.token.entity_id.clone(),
         address: incoming.address,
     }
+}
+
+fn last_use() -> Error {
+    Error::bad_request(
+        "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
+    )
 }
 
 fn no_route(path: &str) -> Error {
@@ -338,7 +357,8 @@ fn open_secrets(
         let view = View::new(store.clone(), format!("mount/{}/", entry.uuid));
         let (uuid, leases) = (entry.uuid.clone(), Book::new(slot.clone(), entry));
         let (clock, random, passwords) = (clock.clone(), random.clone(), passwords.clone());
-        Some((spec.open)(secrets::Setup { view, uuid, clock, random, leases, passwords }))
+        let options = entry.options.clone();
+        Some((spec.open)(secrets::Setup { view, uuid, options, clock, random, leases, passwords }))
     })
 }
 
@@ -351,9 +371,21 @@ fn open_method(store: Arc<dyn Backend>, clock: Arc<dyn Clock>, random: Arc<dyn R
     })
 }
 
+fn envelope(answer: Answer) -> Envelope {
+    let lease_duration = match answer.keep {
+        Some(Keep::Seconds(seconds)) => seconds,
+        Some(Keep::MountDefault) | None => 0,
+    };
+    let warnings = (!answer.warnings.is_empty()).then_some(answer.warnings);
+    Envelope { data: answer.data, lease_duration, warnings, ..Envelope::default() }
+}
+
 impl Reply {
     /// A plain answer: 204 when there is nothing to say.
     pub fn answer(answer: Answer) -> Self {
+        if answer.missing {
+            return Self::Missing(Box::new(envelope(answer)));
+        }
         if answer.data.is_none() && answer.warnings.is_empty() {
             return Self::Empty(204);
         }
@@ -366,12 +398,7 @@ impl Reply {
     }
 
     fn envelope(answer: Answer, duplicate: bool) -> Self {
-        let envelope = Envelope {
-            data: answer.data,
-            warnings: (!answer.warnings.is_empty()).then_some(answer.warnings),
-            ..Envelope::default()
-        };
-        Self::Envelope { envelope: Box::new(envelope), duplicate, delivery: None }
+        Self::Envelope { envelope: Box::new(envelope(answer)), duplicate, delivery: None }
     }
 
     /// An answer that hands out or prolongs a token.

@@ -3,8 +3,10 @@
 //! Where a credential is made: `secrets/database` describes it, [`lease`] records it (`issue.rs`) and then has it made,
 //! [`core`] answers. Where it ends: `lease/revoke.rs` and, when nobody asks, `lease/worker.rs`.
 
+mod batch;
 pub mod bootstrap;
 pub mod core;
+mod cubbyhole;
 pub mod due;
 pub mod lease;
 pub mod mount;
@@ -18,7 +20,10 @@ pub mod status;
 mod sys;
 pub mod token;
 mod token_api;
+mod token_create;
+mod token_role;
 pub mod ttl;
+mod wrapping;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -148,10 +153,6 @@ impl Engine {
         if incoming.namespace.is_some() {
             return Err(Error::new(Kind::NotFound, "namespace not found"));
         }
-        if incoming.wrap_ttl.as_deref().is_some_and(|ttl| !ttl.is_empty() && ttl != "0") {
-            // Answering unwrapped would put a secret where its reader does not expect one.
-            return Err(Error::bad_request("response wrapping is not supported: leave X-Vault-Wrap-TTL out"));
-        }
         core.handle(incoming).await
     }
 
@@ -183,7 +184,7 @@ impl Engine {
         let Initialized { recovery_keys } =
             seal::initialize(&*self.seal, &self.barrier, &self.raw, &*self.random, shares, threshold).await?;
         let core = self.bring_up().await?;
-        let made = core.tokens.create(token_api::root(self.clock.now()), None, self.settings.limits).await?;
+        let made = core.tokens.create(token_create::root(self.clock.now()), None, self.settings.limits).await?;
         Ok(Made { recovery_keys, root_token: made.id })
     }
 
@@ -233,7 +234,7 @@ impl Engine {
     /// 503 while sealed; 400 when a token with that text exists.
     pub async fn create_root_token(&self, id: Secret) -> Result<(), Error> {
         let core = self.core().ok_or_else(sealed)?;
-        core.tokens.create(token_api::root(self.clock.now()), Some(id), self.settings.limits).await?;
+        core.tokens.create(token_create::root(self.clock.now()), Some(id), self.settings.limits).await?;
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ttl::{Limits, SYSTEM_TTL};
+use crate::auth::TokenType;
 use crate::base::Random;
+use crate::secrets::kv;
 use crate::storage::{self, Version, View};
 use crate::wire::{Error, Fields};
 
@@ -37,6 +39,9 @@ pub struct Entry {
     /// The `options` map of `sys/mounts`, or null.
     #[serde(default)]
     pub options: Value,
+    /// What tokens the logins of a method get, where their roles leave it open.
+    #[serde(default)]
+    pub token_type: TokenType,
     /// Being removed: answers nothing more, its leases are being revoked.
     #[serde(default)]
     pub tainted: bool,
@@ -60,7 +65,7 @@ impl Entry {
             config.insert("listing_visibility".into(), json!(self.listing_visibility));
         }
         if login {
-            config.insert("token_type".into(), json!("default-service"));
+            config.insert("token_type".into(), json!(self.token_type()));
         }
         json!({
             "type": self.kind, "description": self.description, "accessor": self.accessor, "uuid": self.uuid,
@@ -68,6 +73,11 @@ impl Entry {
             "plugin_version": "", "running_plugin_version": format!("v{}+builtin", env!("CARGO_PKG_VERSION")),
             "running_sha256": "", "deprecation_status": "supported", "config": config,
         })
+    }
+
+    /// What the API shows as `token_type` of a login method.
+    pub fn token_type(&self) -> TokenType {
+        if self.token_type == TokenType::Default { TokenType::DefaultService } else { self.token_type }
     }
 
     /// Takes over what `sys/mounts/:path` or its tune was sent; `config` fields may be nested or at the top level.
@@ -78,11 +88,17 @@ impl Entry {
         if let Some(text) = fields.string("description")? {
             self.description = text;
         }
-        if let Some(options) = fields.value("options").filter(|options| options.is_object()) {
-            self.options = options.clone();
+        if let Some(options) = fields.string_map("options")? {
+            let mut merged = self.options.as_object().cloned().unwrap_or_default();
+            merged.extend(options.into_iter().map(|(key, value)| (key, Value::String(value))));
+            self.options = merged.into();
         }
         if let Some(text) = fields.string("listing_visibility")? {
             self.listing_visibility = text;
+        }
+        if let Some(text) = fields.string("token_type")?.filter(|text| !text.is_empty()) {
+            let wrong = |_| Error::bad_request(format!("invalid value for \"token_type\": {text:?}"));
+            self.token_type = serde_json::from_value(json!(text)).map_err(wrong)?;
         }
         for (name, slot) in
             [("default_lease_ttl", &mut self.default_lease_ttl), ("max_lease_ttl", &mut self.max_lease_ttl)]
@@ -184,8 +200,7 @@ impl<P: ?Sized> Table<P> {
         if let Some(other) = self.all().iter().find(|mounted| taken(&mounted.entry.path)) {
             return Err(Error::bad_request(format!("path is already in use at {}", other.entry.path)));
         }
-        let plugin = (self.open)(&entry)
-            .ok_or_else(|| Error::bad_request(format!("plugin not found in the catalog: {}", entry.kind)))?;
+        let plugin = self.open(&entry)?;
         self.change(|mounts| {
             mounts.insert(entry.path.clone(), Arc::new(Mounted { entry: entry.clone(), plugin: plugin.clone() }));
         })
@@ -204,6 +219,24 @@ impl<P: ?Sized> Table<P> {
             }
         })
         .await
+    }
+
+    /// As [`Table::update`], but with a plug-in opened anew, for options that the plug-in looks at.
+    ///
+    /// # Errors
+    /// 400 when no plug-in has the type; what the store says.
+    pub async fn reopen(&self, entry: Entry) -> Result<(), Error> {
+        let plugin = self.open(&entry)?;
+        self.change(|mounts| {
+            if mounts.contains_key(&entry.path) {
+                mounts.insert(entry.path.clone(), Arc::new(Mounted { entry: entry.clone(), plugin: plugin.clone() }));
+            }
+        })
+        .await
+    }
+
+    fn open(&self, entry: &Entry) -> Result<Arc<P>, Error> {
+        (self.open)(entry).ok_or_else(|| Error::bad_request(format!("plugin not found in the catalog: {}", entry.kind)))
     }
 
     /// Removes a mount from the table; an absent one is fine.
@@ -259,6 +292,8 @@ pub fn new_entry(path: &str, login: bool, fields: &Fields, random: &dyn Random) 
             .string("plugin_name")?
             .ok_or_else(|| Error::bad_request("backend type must be specified as a string"))?,
     };
+    let alias = kv::ALIASES.iter().find(|(alias, _)| *alias == kind);
+    let kind = if alias.is_some() { kv::SPEC.kind.to_owned() } else { kind };
     let mut bytes = [0; 4];
     random.fill(&mut bytes);
     let prefix = if login { "auth_" } else { "" };
@@ -271,7 +306,8 @@ pub fn new_entry(path: &str, login: bool, fields: &Fields, random: &dyn Random) 
         default_lease_ttl: 0,
         max_lease_ttl: 0,
         listing_visibility: String::new(),
-        options: Value::Null,
+        options: alias.map_or_else(|| json!({}), |(_, version)| json!({ "version": version })),
+        token_type: TokenType::Default,
         tainted: false,
     };
     if let Some(Value::Object(config)) = fields.value("config") {
@@ -282,6 +318,9 @@ pub fn new_entry(path: &str, login: bool, fields: &Fields, random: &dyn Random) 
         .filter_map(|name| Some(((*name).to_owned(), fields.value(name)?.clone())))
         .collect();
     entry.tune(&Fields::from(top))?;
+    if entry.kind == kv::SPEC.kind {
+        kv::version(&entry.options)?;
+    }
     Ok(entry)
 }
 

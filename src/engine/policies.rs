@@ -10,6 +10,13 @@ use crate::wire::{Error, Fields, Operation};
 /// How many sets of policies are kept merged; tokens of one role share a set.
 const MERGED: usize = 4096;
 
+/// The policy of wrapping tokens: built in, and no other token can have it.
+pub const WRAPPING: &str = "response-wrapping";
+
+/// Its text. Reading the cubbyhole is the old way of unwrapping.
+const WRAPPING_RULES: &str = "path \"cubbyhole/response\" { capabilities = [\"create\", \"read\"] }\n\
+                              path \"sys/wrapping/unwrap\" { capabilities = [\"update\"] }";
+
 /// What a token may do.
 pub struct Access {
     root: bool,
@@ -32,8 +39,8 @@ impl Access {
         self.root
     }
 
-    /// Whether an operation that is not a write is allowed.
-    pub fn may(&self, operation: Operation, path: &str, fields: &Fields) -> bool {
+    /// Whether an operation that is not a write is allowed, its answer being wrapped for so many seconds, if at all.
+    pub fn may(&self, operation: Operation, path: &str, fields: &Fields, wrap: Option<u64>) -> bool {
         let verb = match operation {
             Operation::Read => Verb::Read,
             Operation::List => Verb::List,
@@ -41,13 +48,17 @@ impl Access {
             Operation::Delete => Verb::Delete,
             Operation::Write => Verb::Update,
         };
-        self.root || self.acl.allows(path, verb, fields)
+        self.allows(verb, path, fields, wrap)
     }
 
     /// Whether a write is allowed if it creates, and if it updates.
-    pub fn may_write(&self, path: &str, fields: &Fields) -> (bool, bool) {
-        let allows = |verb| self.root || self.acl.allows(path, verb, fields);
-        (allows(Verb::Create), allows(Verb::Update))
+    pub fn may_write(&self, path: &str, fields: &Fields, wrap: Option<u64>) -> (bool, bool) {
+        (self.allows(Verb::Create, path, fields, wrap), self.allows(Verb::Update, path, fields, wrap))
+    }
+
+    fn allows(&self, verb: Verb, path: &str, fields: &Fields, wrap: Option<u64>) -> bool {
+        let wrapped = |ttl| self.acl.allows_wrapped(path, verb, fields, ttl);
+        self.root || wrap.map_or_else(|| self.acl.allows(path, verb, fields), wrapped)
     }
 
     /// Whether paths that are root-protected are open.
@@ -69,6 +80,7 @@ impl Access {
 /// All policies of the engine.
 pub struct Policies {
     view: View,
+    wrapping: Arc<Access>,
     state: RwLock<State>,
     writing: tokio::sync::Mutex<()>,
 }
@@ -92,8 +104,12 @@ impl Policies {
                 policies.insert(name, (text, Arc::new(parsed)));
             }
         }
-        let policies =
-            Self { view, state: RwLock::new(State { policies, ..State::default() }), writing: Default::default() };
+        let policies = Self {
+            view,
+            wrapping: Arc::new(Access::of(&[(WRAPPING, WRAPPING_RULES)])?),
+            state: RwLock::new(State { policies, ..State::default() }),
+            writing: Default::default(),
+        };
         if !policies.exists("default") {
             policies.put("default", DEFAULT).await?;
         }
@@ -132,8 +148,8 @@ impl Policies {
     /// 400 when it does not, and for `root`.
     pub async fn put(&self, name: &str, text: &str) -> Result<(), Error> {
         let name = name.to_lowercase();
-        if name == "root" {
-            return Err(Error::bad_request("cannot update \"root\" policy"));
+        if name == "root" || name == WRAPPING {
+            return Err(Error::bad_request(format!("cannot update {name:?} policy")));
         }
         if name.contains('/') || name.is_empty() {
             return Err(Error::bad_request(format!("{name:?} is not a policy name: it must not hold a slash")));
@@ -158,7 +174,7 @@ impl Policies {
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
         let name = name.to_lowercase();
         match name.as_str() {
-            "root" => return Err(Error::bad_request("cannot delete \"root\" policy")),
+            "root" | WRAPPING => return Err(Error::bad_request(format!("cannot delete {name:?} policy"))),
             "default" => return Err(Error::bad_request("cannot delete default policy")),
             _ => {}
         }
@@ -178,6 +194,9 @@ impl Policies {
 
     /// What a set of policies allows together; names without a policy grant nothing.
     pub fn access(&self, names: &[String]) -> Arc<Access> {
+        if names == [WRAPPING] {
+            return self.wrapping.clone();
+        }
         if let Some(access) = self.read(|state| state.merged.get(names).cloned()) {
             return access;
         }

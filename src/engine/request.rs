@@ -52,6 +52,8 @@ pub enum Reply {
     },
     /// 202 with Vault's envelope, for work that goes on.
     Accepted(Box<Envelope>),
+    /// 404 with Vault's envelope: what is asked for is gone, and there is something to tell about it.
+    Missing(Box<Envelope>),
     /// JSON without envelope.
     Raw(u16, Value),
     /// Text for machines other than Vault's clients, with its content type.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 
+use super::batch::{self, Batches};
 use super::due::{Due, Index};
 use super::ttl::{self, Limits, Wish};
 use crate::auth::LeaseOwner;
@@ -14,10 +15,23 @@ use crate::base::{Clock, Random, Secret, Timestamp};
 use crate::storage::{Error as StorageError, Txn, Version, View};
 use crate::wire::{Auth, Error};
 
-/// A stored token. Durations are whole seconds, 0 is unset.
+/// The two types of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Stored: it can be renewed and revoked.
+    #[default]
+    Service,
+    /// Carried by its holder, see `batch.rs`.
+    Batch,
+}
+
+/// A token. Durations are whole seconds, 0 is unset.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of token lookup, vault-api.md 2.2")]
 pub struct Token {
+    #[serde(default)]
+    pub kind: Kind,
     pub accessor: String,
     /// The hash of the token that made this one; none for orphans and logins.
     pub parent: Option<String>,
@@ -41,6 +55,9 @@ pub struct Token {
     pub orphan: bool,
     pub entity_id: String,
     pub bound_cidrs: Vec<String>,
+    /// The role of the token method that it was made by; empty without one.
+    #[serde(default)]
+    pub role: String,
     /// Who owns the leases that this token asks for.
     pub owner: LeaseOwner,
     /// Being revoked: good for nothing any more.
@@ -48,6 +65,35 @@ pub struct Token {
 }
 
 impl Token {
+    /// A token with nothing set: an orphan that may be renewed.
+    pub fn blank(created: Timestamp) -> Self {
+        Self {
+            kind: Kind::Service,
+            accessor: String::new(),
+            parent: None,
+            policies: Vec::new(),
+            path: String::new(),
+            meta: BTreeMap::new(),
+            display_name: String::new(),
+            created,
+            creation_ttl: 0,
+            expires: None,
+            last_renewal: None,
+            role_ttl: 0,
+            role_max_ttl: 0,
+            explicit_max_ttl: 0,
+            period: 0,
+            num_uses: 0,
+            renewable: true,
+            orphan: true,
+            entity_id: String::new(),
+            bound_cidrs: Vec::new(),
+            role: String::new(),
+            owner: LeaseOwner::Token,
+            revoking: false,
+        }
+    }
+
     /// Whether it may do everything.
     pub fn is_root(&self) -> bool {
         self.policies.iter().any(|policy| policy == "root")
@@ -79,7 +125,10 @@ impl Token {
             lease_duration,
             renewable: self.renewable,
             entity_id: self.entity_id.clone(),
-            token_type: "service".into(),
+            token_type: match self.kind {
+                Kind::Service => "service".into(),
+                Kind::Batch => "batch".into(),
+            },
             orphan: self.orphan,
             mfa_requirement: None,
             num_uses: u64::try_from(self.num_uses).unwrap_or(0),
@@ -98,9 +147,21 @@ pub struct Found {
     pub version: Version,
 }
 
-/// Where tokens are stored: `id/<hash>`, `accessor/<accessor>`, `child/<parent hash>/<hash>`.
+impl Found {
+    /// The stored token on which leases hang: itself, or the parent of a batch token, if it has one.
+    pub fn lease_holder(&self) -> Option<&str> {
+        match self.token.kind {
+            Kind::Service => Some(&self.hash),
+            Kind::Batch => self.token.parent.as_deref(),
+        }
+    }
+}
+
+/// Where tokens are stored: `id/<hash>`, `accessor/<accessor>`, `child/<parent hash>/<hash>`, and with them
+/// `cubbyhole/<hash>/…`.
 pub struct Tokens {
-    view: View,
+    pub(super) view: View,
+    batches: Batches,
     due: Index,
     salt: hmac::Key,
     clock: Arc<dyn Clock>,
@@ -126,7 +187,8 @@ impl Tokens {
                 salt
             }
         };
-        Ok(Self { view, due, salt: hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes()), clock, random })
+        let batches = Batches::open(&view, random.clone()).await?;
+        Ok(Self { view, batches, due, salt: hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes()), clock, random })
     }
 
     /// The hash under which a token is stored.
@@ -145,7 +207,22 @@ impl Tokens {
     /// # Errors
     /// What the store says.
     pub async fn find(&self, token: &Secret) -> Result<Option<Found>, StorageError> {
+        if token.expose().starts_with(batch::PREFIX) {
+            return self.find_batch(token).await;
+        }
         self.find_hash(self.hash(token)).await
+    }
+
+    /// A batch token lives until its end, but no longer than its parent.
+    async fn find_batch(&self, text: &Secret) -> Result<Option<Found>, StorageError> {
+        let alive = |token: &Token| token.expires.is_some_and(|end| end > self.clock.now());
+        let Some(token) = self.batches.read(text).filter(alive) else { return Ok(None) };
+        if let Some(parent) = &token.parent
+            && self.find_hash(parent.clone()).await?.is_none()
+        {
+            return Ok(None);
+        }
+        Ok(Some(Found { hash: self.hash(text), token, version: 0 }))
     }
 
     /// As [`Tokens::find`], by hash.
@@ -194,7 +271,6 @@ impl Tokens {
     pub async fn create(&self, mut token: Token, id: Option<Secret>, limits: Limits) -> Result<Made, Error> {
         let id = id.unwrap_or_else(|| Secret::new(format!("s.{}", self.random.base62(24))));
         token.created = self.clock.now();
-        token.accessor = self.random.base62(24);
         let mut warnings = Vec::new();
         if !token.is_root() || token.role_ttl > 0 || token.explicit_max_ttl > 0 || token.period > 0 {
             let granted = ttl::grant(&token.wish(0), &limits, token.created, token.created)
@@ -205,6 +281,10 @@ impl Tokens {
         } else {
             token.renewable = false;
         }
+        if token.kind == Kind::Batch {
+            return Ok(Made { id: self.batches.seal(&token)?, token, warnings });
+        }
+        token.accessor = self.random.base62(24);
         let hash = self.hash(&id);
         let mut txn = Txn { expect: vec![(self.key(&hash), 0)], ops: Vec::new() };
         self.view.stage_put(&mut txn, &format!("id/{hash}"), &token)?;
@@ -287,6 +367,37 @@ impl Tokens {
         Ok(found.token.num_uses == 0)
     }
 
+    /// Removes index entries whose token is gone; returns their number.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn tidy(&self) -> Result<usize, StorageError> {
+        let mut removed = 0;
+        for accessor in self.accessors().await? {
+            let key = format!("accessor/{accessor}");
+            let Some((hash, version)) = self.view.get::<String>(&key).await? else { continue };
+            removed += self.tidy_away(&key, version, &hash).await?;
+        }
+        for key in self.view.keys("child/").await? {
+            let Some((_, version)) = self.view.get::<()>(&key).await? else { continue };
+            let child = key.rsplit('/').next().unwrap_or_default();
+            removed += self.tidy_away(&key, version, child).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes the entry at `key` if there is no token with that hash, and none appears at this moment.
+    async fn tidy_away(&self, key: &str, version: Version, hash: &str) -> Result<usize, StorageError> {
+        let expect = vec![(self.key(hash), 0), (self.view.full_key(key), version)];
+        let mut txn = Txn { expect, ops: Vec::new() };
+        self.view.stage_delete(&mut txn, key);
+        match self.view.store().commit(txn).await {
+            Ok(()) => Ok(1),
+            Err(StorageError::Conflict(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     fn expecting(&self, found: &Found) -> Txn {
         Txn { expect: vec![(self.key(&found.hash), found.version)], ops: Vec::new() }
     }
@@ -341,6 +452,7 @@ impl Tokens {
         if let Some(parent) = &found.token.parent {
             self.view.stage_delete(&mut txn, &format!("child/{parent}/{}", found.hash));
         }
+        self.stage_forget_kept(&mut txn, &found.hash).await?;
         if let Some(expires) = found.token.expires {
             self.due.stage_remove(&mut txn, expires, &Due::Token { hash: found.hash.clone() });
         }

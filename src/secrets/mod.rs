@@ -16,10 +16,11 @@ use crate::storage::{Version, View};
 use crate::wire::{Answer, Error, Request};
 
 pub mod database;
+pub mod kv;
 pub mod password_policy;
 
 /// Every type that `sys/mounts` can mount.
-pub const TABLE: &[Spec] = &[database::SPEC];
+pub const TABLE: &[Spec] = &[database::SPEC, kv::SPEC];
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy)]
@@ -37,6 +38,8 @@ pub struct Setup {
     pub view: View,
     /// Names the mount, whatever its path.
     pub uuid: String,
+    /// The `options` map of `sys/mounts`, or null.
+    pub options: Value,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -181,6 +184,12 @@ pub trait SecretsEngine: Send + Sync {
 
     /// Whether a write to `path` would update something that exists (policies tell `create` from `update` by it).
     async fn exists(&self, path: &str) -> Result<bool, Error>;
+
+    /// Whether `lessor/…` below the mount is where the engine answers `sys/lessor/…`, so that nobody else may ask it there. Where
+    /// users choose the paths, it is a path like any other.
+    fn answers_sys_lessor(&self) -> bool {
+        true
+    }
 
     /// The present terms of the role behind a lease, for renewal.
     ///

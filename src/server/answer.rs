@@ -24,13 +24,20 @@ pub fn respond(reply: Reply, request_id: String) -> Response {
             envelope.request_id = request_id;
             json(202, &envelope)
         }
+        Reply::Missing(mut envelope) => {
+            envelope.request_id = request_id;
+            json(404, &envelope)
+        }
         Reply::Text(kind, text) => {
             let mut response = response(200, Body::from(text));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
             response
         }
         Reply::Envelope { mut envelope, duplicate, delivery } => {
-            envelope.request_id = request_id;
+            // The answer that tells where the real one is has no id, and that one brings its own.
+            if envelope.wrap_info.is_none() && envelope.request_id.is_empty() {
+                envelope.request_id = request_id;
+            }
             let bytes = if duplicate { duplicated(&envelope) } else { serde_json::to_vec(&envelope) };
             with_json(200, bytes, delivery)
         }

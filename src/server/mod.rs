@@ -61,7 +61,7 @@ async fn serve(
     };
     let mut response = match result {
         Ok(reply) => {
-            let needs_id = matches!(reply, Reply::Envelope { .. });
+            let needs_id = matches!(reply, Reply::Envelope { .. } | Reply::Accepted(_) | Reply::Missing(_));
             answer::respond(reply, if needs_id { shared.random.uuid() } else { String::new() })
         }
         Err(error) => error::respond(&error, method.as_str(), &path),

@@ -50,7 +50,7 @@ impl Dev {
             raw: Arc::new(Memory::default()),
             seal: Box::new(StaticSeal::new(SealKey::new("dev", key), None, Arc::new(random))),
             settings: Settings::default(),
-            plan: bootstrap::Plan::default(),
+            plan: bootstrap::Plan { kv: Some("secret".to_owned()), ..bootstrap::Plan::default() },
             clock: Arc::new(SystemClock),
             random: Arc::new(random),
             shutdown: shutdown.clone(),

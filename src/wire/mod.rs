@@ -9,4 +9,4 @@ pub mod request;
 pub use envelope::{Auth, Envelope, ErrorBody, WrapInfo};
 pub use error::{Error, Kind};
 pub use fields::Fields;
-pub use request::{Answer, Caller, Operation, Request, WORKLOAD_HEADER};
+pub use request::{Answer, Caller, Keep, Operation, Request, WORKLOAD_HEADER};

@@ -57,6 +57,19 @@ pub struct Answer {
     pub data: Option<Value>,
     /// Shown to the caller in the envelope.
     pub warnings: Vec<String>,
+    /// 404, although there is data to tell: of a deleted version, say.
+    pub missing: bool,
+    /// How long the answer is worth keeping: a `lease_duration` without a lease.
+    pub keep: Option<Keep>,
+}
+
+/// How long a secret without a lease is worth keeping by who read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As long as the leases of its mount last.
+    MountDefault,
+    /// Whole seconds.
+    Seconds(u64),
 }
 
 impl Answer {
@@ -67,7 +80,7 @@ impl Answer {
 
     /// 200 with data.
     pub fn data(data: Value) -> Self {
-        Self { data: Some(data), warnings: Vec::new() }
+        Self { data: Some(data), ..Self::default() }
     }
 
     /// The answer of a list: its keys, or 404 when there are none.
@@ -86,6 +99,20 @@ impl Answer {
     #[must_use]
     pub fn warn(mut self, warning: impl Into<String>) -> Self {
         self.warnings.push(warning.into());
+        self
+    }
+
+    /// The same answer as a 404.
+    #[must_use]
+    pub fn missing(mut self) -> Self {
+        self.missing = true;
+        self
+    }
+
+    /// The same answer, worth keeping for so long.
+    #[must_use]
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
         self
     }
 }

@@ -8,10 +8,12 @@ use serde_json::{Map, Value};
 use super::revoke::Wait;
 use super::{Lease, Leases, Owner, record_key};
 use crate::auth::{LeaseOwner, Workload};
+use crate::base::clock::seconds_between;
 use crate::base::{Timestamp, gate};
 use crate::engine::mount::Mounted;
 use crate::engine::request::Delivery;
-use crate::engine::ttl::{self, Wish};
+use crate::engine::token::{Found, Kind as TokenKind};
+use crate::engine::ttl::{self, Limits, Wish};
 use crate::secrets::{Offer, SecretsEngine, Stocked, Terms};
 use crate::storage::{Error as StorageError, Txn, Version};
 use crate::wire::{Error, Kind, WORKLOAD_HEADER};
@@ -39,8 +41,8 @@ pub struct Issued {
 /// Who asks for a credential.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    /// The hash of the token.
-    pub token: String,
+    /// The token, which the engine has found to be good.
+    pub token: Found,
     /// The workload that the request names, as it was sent.
     pub workload: Option<String>,
 }
@@ -87,12 +89,15 @@ impl Leases {
         offer: Offer,
         asker: &Asker,
     ) -> Result<Issued, Error> {
-        let now = self.clock.now();
+        let (now, found) = (self.clock.now(), &asker.token);
         let Terms { default_ttl, max_ttl } = offer.terms;
         let increment = offer.requested.unwrap_or(0);
         let wish = Wish { increment, role_ttl: default_ttl, role_max: max_ttl, ..Wish::default() };
-        let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), now, now)
-            .ok_or_else(|| Error::bad_request("ttl must be positive"))?;
+        // Nobody can end what hangs on a batch token, so it ends with it at the latest.
+        let batch = found.token.kind == TokenKind::Batch && asker.workload(&found.token.owner)?.is_none();
+        let until = found.token.expires.filter(|_| batch);
+        let limits = capped(mounted.entry.limits(self.limits), now, until);
+        let granted = ttl::grant(&wish, &limits, now, now).ok_or_else(|| Error::bad_request("ttl must be positive"))?;
         let expires = ttl::expiry(now, granted.ttl);
         let Offer { make, renewable, stocked, .. } = offer;
         let lease = Lease {
@@ -103,9 +108,10 @@ impl Leases {
             expires,
             last_renewal: None,
             renewable,
-            owner: Owner::Token(asker.token.clone()),
+            owner: Owner::Token(found.lease_holder().unwrap_or(&found.hash).to_owned()),
             record: offer.record,
             revoking: None,
+            until,
         };
         // A spare was counted when it was made.
         let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(path).await?) };
@@ -150,6 +156,7 @@ impl Leases {
             owner: Owner::Stock(mounted.entry.uuid.clone()),
             record: offer.record,
             revoking: None,
+            until: None,
         };
         let room = self.quotas.reserve(path).await?;
         let (opener, recorded) = gate::new();
@@ -175,7 +182,7 @@ impl Leases {
         format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24))
     }
 
-    /// Commits a lease in one transaction, on condition that token, workload, mount and what the offer was made from are
+    /// Commits a lease in one transaction, on condition that token (of a batch token: its parent), workload, mount and what the offer was made from are
     /// still there. With `stocked` it is one that exists and now gets its owner.
     async fn record(
         &self,
@@ -185,10 +192,13 @@ impl Leases {
         stocked: bool,
         expect: &[(String, Version)],
     ) -> Result<Lease, Error> {
+        let found = &asker.token;
         for _ in 0..RACES {
-            let found = self.tokens.find_hash(asker.token.clone()).await?.ok_or_else(Error::denied)?;
             let mut txn = Txn { expect: expect.to_vec(), ops: Vec::new() };
-            txn.expect.push((self.tokens.key(&found.hash), found.version));
+            if let Some(hash) = found.lease_holder() {
+                let holder = self.tokens.find_hash(hash.to_owned()).await?.ok_or_else(Error::denied)?;
+                txn.expect.push((self.tokens.key(&holder.hash), holder.version));
+            }
             txn.expect.push(self.mounts.expectation());
             if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {
                 return Err(Error::not_found());
@@ -272,7 +282,8 @@ impl Leases {
         let mounted = self.mounts.get(&lease.mount).ok_or_else(not_found)?;
         let terms = mounted.plugin.terms(&lease.record).await.map_err(failed)?;
         let wish = Wish { increment, role_ttl: terms.default_ttl, role_max: terms.max_ttl, ..Wish::default() };
-        let granted = ttl::grant(&wish, &mounted.entry.limits(self.limits), lease.issued, now)
+        let limits = capped(mounted.entry.limits(self.limits), lease.issued, lease.until);
+        let granted = ttl::grant(&wish, &limits, lease.issued, now)
             .ok_or_else(|| Error::bad_request("past the max TTL, cannot renew"))?;
         let expires = ttl::expiry(now, granted.ttl);
         if let Err(error) = mounted.plugin.renew(&lease.record, expires).await {
@@ -308,6 +319,12 @@ impl Leases {
             }
         }
     }
+}
+
+/// The limits of a lease that must not outlive `until`.
+fn capped(limits: Limits, issued: Timestamp, until: Option<Timestamp>) -> Limits {
+    let longest = until.map_or(u64::MAX, |until| seconds_between(issued, until));
+    Limits { default_ttl: limits.default_ttl.min(longest), max_ttl: limits.max_ttl.min(longest) }
 }
 
 /// The revocation queue of a mount's connection.

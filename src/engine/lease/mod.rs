@@ -83,6 +83,9 @@ pub struct Lease {
     pub record: Value,
     /// Set once it is to be revoked, by whatever cause but its expiry.
     pub revoking: Option<Timestamp>,
+    /// No renewal goes beyond: the end of the batch token that it was asked for with.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 impl Lease {

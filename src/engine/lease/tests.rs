@@ -11,13 +11,14 @@ use serde_json::{Map, json};
 use super::issue::{Asker, Issued};
 use super::revoke::Wait;
 use super::*;
-use crate::auth::{LeaseOwner, Login, TokenParams};
+use crate::auth::{LeaseOwner, Login, TokenParams, TokenType};
 use crate::base::clock::ManualClock;
 use crate::base::random::SeededRandom;
 use crate::base::shutdown::{self, Trigger};
 use crate::base::{Gate, Secret};
 use crate::engine::mount;
-use crate::engine::token_api::from_login;
+use crate::engine::token::{Kind as TokenKind, Token};
+use crate::engine::token_create::from_login;
 use crate::secrets::{Make, Offer, Outcome, Terms};
 use crate::storage::memory::Memory;
 use crate::wire::{Error, Fields, Kind, Request};
@@ -135,7 +136,11 @@ impl Bench {
     async fn token(&self, owner: LeaseOwner) -> String {
         let login =
             Login { display_name: "t".into(), metadata: Default::default(), token: TokenParams::default(), owner };
-        let made = self.tokens.create(from_login(login, "auth/x/login"), None, Limits::default()).await.unwrap();
+        let made = self
+            .tokens
+            .create(from_login(login, "auth/x/login", TokenType::Default), None, Limits::default())
+            .await
+            .unwrap();
         self.tokens.hash(&made.id)
     }
 
@@ -144,6 +149,11 @@ impl Bench {
     }
 
     async fn issue_for(&self, database: &str, token: &str, workload: Option<&str>) -> Result<Issued, Error> {
+        let token = self.tokens.read(token.to_owned()).await?.ok_or_else(Error::denied)?;
+        self.issue_to(database, Asker { token, workload: workload.map(str::to_owned) }).await
+    }
+
+    async fn issue_to(&self, database: &str, asker: Asker) -> Result<Issued, Error> {
         let user = format!("u{}", self.names.fetch_add(1, Ordering::SeqCst));
         let mounted = self.leases.mounts.get("db/").unwrap();
         let offer = Offer {
@@ -156,7 +166,6 @@ impl Bench {
             expect: Vec::new(),
             make: Box::new(Making { world: self.world.clone(), user: (database.to_owned(), user) }),
         };
-        let asker = Asker { token: token.to_owned(), workload: workload.map(str::to_owned) };
         self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, &asker).await
     }
 
@@ -380,7 +389,11 @@ async fn tokens_expire_with_their_leases_and_uses_run_out() {
     bench.until("and its user", async || bench.world.users("a") == 0).await;
     let token = TokenParams { token_num_uses: 2, ..TokenParams::default() };
     let login = Login { display_name: "t".into(), metadata: Default::default(), token, owner: LeaseOwner::Token };
-    let made = bench.tokens.create(from_login(login, "auth/x/login"), None, Limits::default()).await.unwrap();
+    let made = bench
+        .tokens
+        .create(from_login(login, "auth/x/login", TokenType::Default), None, Limits::default())
+        .await
+        .unwrap();
     let stale = bench.tokens.find(&made.id).await.unwrap().unwrap();
     for uses in [true, true, false] {
         // The same stale record each time: the count is the store's, not the caller's.
@@ -388,4 +401,29 @@ async fn tokens_expire_with_their_leases_and_uses_run_out() {
     }
     assert!(bench.tokens.find(&made.id).await.unwrap().is_none());
     assert!(bench.tokens.find(&Secret::new("s.unknown")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_lease_of_a_batch_token_ends_with_it_and_hangs_on_its_parent() {
+    let bench = Bench::new().await;
+    let parent = bench.token(LeaseOwner::Token).await;
+    let batch = Token {
+        kind: TokenKind::Batch,
+        parent: Some(parent.clone()),
+        orphan: false,
+        role_ttl: 30,
+        ..Token::blank(bench.clock.now())
+    };
+    let made = bench.tokens.create(batch, None, Limits::default()).await.unwrap();
+    let token = bench.tokens.find(&made.id).await.unwrap().unwrap();
+    let asker = || Asker { token: token.clone(), workload: None };
+    let issued = bench.issue_to("a", asker()).await.unwrap();
+    issued.delivery.complete();
+    assert_eq!(issued.ttl, 30, "the role says 60");
+    bench.clock.advance(Duration::from_secs(20));
+    assert_eq!(bench.leases.renew(&issued.id, 60).await.unwrap().ttl, 10);
+    bench.leases.end_token(&parent).await.unwrap();
+    assert!(bench.tokens.find(&made.id).await.unwrap().is_none(), "it is no better than its parent");
+    assert_eq!(bench.issue_to("a", asker()).await.unwrap_err().status(), 403);
+    bench.until("the user is gone", async || bench.world.users("a") == 0).await;
 }

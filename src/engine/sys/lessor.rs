@@ -83,6 +83,9 @@ impl Core {
     ) -> Result<Reply, Error> {
         let missing = || Error::bad_request(format!("no secrets engine is mounted at the beginning of {path:?}"));
         let (mounted, name) = self.mounts.route(path).ok_or_else(missing)?;
+        if !mounted.plugin.answers_sys_lessor() {
+            return Err(Error::unsupported_path());
+        }
         let request = Request {
             operation: incoming.operation,
             path: format!("{OWN}{what}/{name}"),

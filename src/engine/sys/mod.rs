@@ -1,5 +1,6 @@
 //! `sys/…`: the engine's own API, one file per area.
 
+mod builtin;
 mod leases;
 mod lessor;
 mod metrics;
@@ -64,6 +65,7 @@ impl Core {
             "lessor" => self.sys_lessor(incoming, rest, fields, session).await,
             "metrics" if rest.is_empty() => self.sys_metrics(operation, fields).await,
             "quotas" => self.sys_quotas(operation, rest, fields).await,
+            "wrapping" => self.sys_wrapping(rest, incoming, fields).await,
             _ => Err(Error::unsupported_path()),
         }
     }

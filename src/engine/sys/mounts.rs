@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::builtin;
 use crate::engine::core::{Core, Session};
 use crate::engine::lease::revoke::Wait;
 use crate::engine::mount::{self, Entry, Mounted, Table};
 use crate::engine::request::{Incoming, Reply};
+use crate::secrets::kv;
 use crate::wire::{Answer, Error, Fields, Kind, Operation};
 
 /// Paths below which nothing may be mounted: the engine itself answers there.
@@ -19,18 +21,30 @@ impl Core {
             return self.sys_auth(operation, path, fields).await;
         }
         if path.is_empty() {
-            return listing(operation, mount::describe_all(&self.mounts, false));
+            let mut rows = mount::describe_all(&self.mounts, false);
+            rows.extend(builtin::SECRETS.iter().map(|builtin| (builtin.path().to_owned(), builtin.describe(false))));
+            return listing(operation, rows);
         }
         if let Some(path) = path.strip_suffix("/tune") {
-            let missing = || Error::bad_request(format!("cannot fetch sysview for path {:?}", format!("{path}/")));
-            let mounted = self.mounts.get(&mount::normal_path(path)?).ok_or_else(missing)?;
+            let name = mount::normal_path(path)?;
+            if let Some(builtin) = builtin::at(&name) {
+                return read_tuning(operation, &builtin.entry(false), self.settings.limits, false);
+            }
+            let missing = || Error::bad_request(format!("cannot fetch sysview for path {name:?}"));
+            let mounted = self.mounts.get(&name).ok_or_else(missing)?;
+            if operation == Operation::Write && mounted.entry.kind == kv::SPEC.kind {
+                return self.tune_kv(&mounted.entry, fields).await;
+            }
             return self.tune(operation, &self.mounts, mounted, false, fields).await;
         }
         let name = mount::normal_path(path)?;
         match operation {
             Operation::Read => match self.mounts.get(&name) {
                 Some(mounted) => Ok(Reply::duplicated(Answer::data(mounted.entry.describe(false)))),
-                None => Err(Error::bad_request(format!("No secret engine mount at {name}"))),
+                None => match builtin::at(&name) {
+                    Some(builtin) => Ok(Reply::duplicated(Answer::data(builtin.describe(false)))),
+                    None => Err(Error::bad_request(format!("No secret engine mount at {name}"))),
+                },
             },
             Operation::Write => {
                 if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
@@ -86,13 +100,12 @@ impl Core {
     pub(super) async fn sys_auth(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
         if path.is_empty() {
             let mut rows = mount::describe_all(&self.methods, true);
-            rows.insert("token/".into(), token_mount().describe(true));
+            rows.insert(builtin::TOKEN.path().to_owned(), builtin::TOKEN.describe(true));
             return listing(operation, rows);
         }
         if let Some(path) = path.strip_suffix("/tune") {
             if path == "token" {
-                let mounted = Arc::new(Mounted { entry: token_mount(), plugin: Arc::<str>::from("") });
-                return read_tuning(operation, &mounted.entry, self.settings.limits, true);
+                return read_tuning(operation, &builtin::TOKEN.entry(true), self.settings.limits, true);
             }
             let name = mount::normal_path(path)?;
             let missing = || Error::bad_request(format!("cannot fetch sysview for path {:?}", format!("auth/{name}")));
@@ -103,7 +116,7 @@ impl Core {
         match operation {
             Operation::Read => match self.methods.get(&name) {
                 Some(mounted) => Ok(Reply::duplicated(Answer::data(mounted.entry.describe(true)))),
-                None if name == "token/" => Ok(Reply::duplicated(Answer::data(token_mount().describe(true)))),
+                None if name == "token/" => Ok(Reply::duplicated(Answer::data(builtin::TOKEN.describe(true)))),
                 None => Err(Error::bad_request(format!("No auth engine at {name}"))),
             },
             Operation::Write if name == "token/" => Err(Error::bad_request("path is already in use at token/")),
@@ -152,6 +165,24 @@ impl Core {
         Ok(Reply::Empty(204))
     }
 
+    /// Tunes a kv mount; `options.version` may go from 1 to 2, which takes the secrets along, and never back.
+    async fn tune_kv(&self, before: &Entry, fields: &Fields) -> Result<Reply, Error> {
+        let mut entry = before.clone();
+        entry.tune(fields)?;
+        let (old, new) = (kv::version(&before.options)?, kv::version(&entry.options)?);
+        if new < old {
+            return Err(Error::bad_request(format!("cannot downgrade mount from version {old}")));
+        }
+        if new == old {
+            self.mounts.update(entry).await?;
+            return Ok(Reply::Empty(204));
+        }
+        self.mounts.reopen(entry).await?;
+        let text = format!("Upgrading mount from version {old} to version {new}.");
+        let rest = "This mount will be unavailable for a brief period and will resume service shortly.";
+        Ok(Reply::answer(Answer::empty().warn(format!("{text} {rest}"))))
+    }
+
     /// `sys/internal/ui/mounts`: with a token what it can reach, without one what is tuned to be listed.
     pub(in crate::engine) async fn visible_mounts(&self, incoming: &Incoming) -> Result<Reply, Error> {
         if incoming.operation != Operation::Read {
@@ -169,6 +200,10 @@ impl Core {
         let (mut secret, mut auth) = (Map::new(), Map::new());
         for mounted in self.mounts.all().iter().filter(|mounted| visible(&mounted.entry.path, &mounted.entry)) {
             secret.insert(mounted.entry.path.clone(), row(&mounted.entry, false));
+        }
+        if let Some(session) = &session {
+            let reached = builtin::SECRETS.iter().filter(|builtin| session.access.reaches(builtin.path()));
+            secret.extend(reached.map(|builtin| (builtin.path().to_owned(), builtin.describe(false))));
         }
         for mounted in self.methods.all() {
             if visible(&format!("auth/{}", mounted.entry.path), &mounted.entry) {
@@ -189,9 +224,13 @@ impl Core {
                 .methods
                 .route(rest)
                 .map(|(mounted, _)| (format!("auth/{}", mounted.entry.path), mounted.entry.describe(true))),
-            None => {
-                self.mounts.route(path).map(|(mounted, _)| (mounted.entry.path.clone(), mounted.entry.describe(false)))
-            }
+            None => match builtin::owner(path) {
+                Some(builtin) => Some((builtin.path().to_owned(), builtin.describe(false))),
+                None => self
+                    .mounts
+                    .route(path)
+                    .map(|(mounted, _)| (mounted.entry.path.clone(), mounted.entry.describe(false))),
+            },
         };
         let (mount, mut data) = found.ok_or_else(refused)?;
         if !session.access.reaches(&mount) {
@@ -223,30 +262,14 @@ fn read_tuning(
         "default_lease_ttl": limits.default_ttl, "max_lease_ttl": limits.max_ttl,
         "description": entry.description, "force_no_cache": false,
     });
-    if entry.options.is_object() {
+    if entry.options.as_object().is_some_and(|options| !options.is_empty()) {
         data["options"] = entry.options.clone();
     }
     if !entry.listing_visibility.is_empty() {
         data["listing_visibility"] = json!(entry.listing_visibility);
     }
     if login {
-        data["token_type"] = json!("default-service");
+        data["token_type"] = json!(entry.token_type());
     }
     Ok(Reply::duplicated(Answer::data(data)))
-}
-
-/// The mount of the tokens, which is always there.
-fn token_mount() -> Entry {
-    Entry {
-        path: "token/".into(),
-        kind: "token".into(),
-        description: "token based credentials".into(),
-        accessor: "auth_token_builtin".into(),
-        uuid: "token".into(),
-        default_lease_ttl: 0,
-        max_lease_ttl: 0,
-        listing_visibility: String::new(),
-        options: Value::Null,
-        tainted: false,
-    }
 }

@@ -216,7 +216,12 @@ mod tests {
         let kubernetes = Kubernetes { path: text("kubernetes"), host: text("https://k") };
         let operator =
             Operator { role: text("op"), service_account: text("sa"), namespace: text("ns"), audience: text("lessor") };
-        let plan = Plan { kubernetes: Some(kubernetes), database: Some(text("database")), operator: Some(operator) };
+        let plan = Plan {
+            kubernetes: Some(kubernetes),
+            database: Some(text("database")),
+            operator: Some(operator),
+            ..Plan::default()
+        };
         assert_eq!(config.bootstrap, plan);
     }
 

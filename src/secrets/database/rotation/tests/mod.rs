@@ -231,6 +231,7 @@ fn engine(store: &Arc<Memory>, crash: &Arc<Crash>, clock: &ManualClock) -> Arc<D
         passwords: PasswordPolicies::new(View::new(backend.clone(), "policy/")),
         view: View::new(backend, "mount/"),
         uuid: "uuid".into(),
+        options: Value::Null,
         clock: Arc::new(clock.clone()),
         random: Arc::new(SeededRandom::new(seed)),
         leases: Arc::new(NoLeases),
