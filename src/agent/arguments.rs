@@ -13,11 +13,11 @@ const HELP: &str = "\
 lessor-agent: logs in to an engine, writes templates, renews and revokes
 
   lessor-agent [run] --config FILE …   work until SIGTERM; SIGHUP reads everything anew
-  lessor-agent once --config FILE …    write everything once, then end
+  lessor-agent once --config FILE …    write everything once, then end (--timeout: give up then)
   lessor-agent ready                   end with 0 if the running agent has written every file
   lessor-agent wait [--timeout 60s]    return when it has
 
-  --config FILE       HCL or JSON, may be repeated; without it LESSOR_AGENT_CONFIG holds the configuration
+  --config PATH       file or folder, HCL or JSON, may be repeated; else LESSOR_AGENT_CONFIG holds the configuration
   --socket PATH       where the running agent answers (ready, wait)
   --log-level LEVEL   trace, debug, info, warn, error, off
   --log-format FORMAT standard, json
@@ -42,7 +42,7 @@ pub enum Verb {
 pub struct Arguments {
     pub verb: Verb,
     pub configs: Vec<String>,
-    pub timeout: Duration,
+    pub timeout: Option<Duration>,
     socket: Option<PathBuf>,
     log_level: Option<String>,
     log_format: Option<String>,
@@ -55,7 +55,7 @@ impl Arguments {
         let mut arguments = Self {
             verb: Verb::Run,
             configs: Vec::new(),
-            timeout: Duration::from_secs(60),
+            timeout: None,
             socket: None,
             log_level: None,
             log_format: None,
@@ -77,7 +77,7 @@ impl Arguments {
                 "timeout" => {
                     let seconds =
                         duration::parse_seconds(&value()?).map_err(|problem| format!("--timeout: {problem}"))?;
-                    arguments.timeout = Duration::from_secs(seconds);
+                    arguments.timeout = Some(Duration::from_secs(seconds));
                 }
                 "log-level" => arguments.log_level = Some(value()?),
                 "log-format" => arguments.log_format = Some(value()?),
@@ -100,11 +100,12 @@ impl Arguments {
     pub fn apply(&self, config: &mut Config) -> Result<(), Error> {
         config.exit_after_auth |= self.verb == Verb::Once;
         if let Some(level) = &self.log_level {
-            config.log_level = parse_level(level).map_err(ConfigError)?;
+            config.logging.level = parse_level(level).map_err(ConfigError)?;
         }
         if let Some(format) = &self.log_format {
-            config.log_format = format.parse().map_err(ConfigError)?;
+            config.logging.format = format.parse().map_err(ConfigError)?;
         }
+        config.start_timeout = self.timeout.or(config.start_timeout);
         Ok(())
     }
 
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(arguments.configs, ["/a.hcl", "/b.json"]);
         assert_eq!((arguments.verb, arguments.log_level.as_deref()), (Verb::Once, Some("debug")));
         let arguments = parse("wait --timeout=5s --socket /s").unwrap();
-        assert_eq!((arguments.verb, arguments.timeout), (Verb::Wait, Duration::from_secs(5)));
+        assert_eq!((arguments.verb, arguments.timeout), (Verb::Wait, Some(Duration::from_secs(5))));
         assert_eq!(arguments.socket(&|_| None).unwrap(), PathBuf::from("/s"));
     }
 

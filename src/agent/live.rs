@@ -19,7 +19,8 @@ pub struct Live {
     pub due: Option<Timestamp>,
     /// Whether it is renewed then; otherwise a login replaces it.
     pub renews: bool,
-    ends: Option<Timestamp>,
+    /// When the engine forgets it; never for a token without an end.
+    pub ends: Option<Timestamp>,
     failures: u32,
 }
 

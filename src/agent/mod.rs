@@ -4,26 +4,31 @@ mod arguments;
 mod command;
 pub mod config;
 mod error;
+mod exec;
 mod live;
 mod login;
+mod notify;
+mod proxy;
 mod query;
 mod ready;
 mod renderer;
 mod schedule;
 mod secrets;
+mod signals;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod worker;
 mod write;
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
@@ -33,11 +38,17 @@ use crate::client::Client;
 use arguments::{Arguments, Verb};
 use config::Config;
 pub use error::Error;
+use proxy::Proxy;
+use ready::State;
 use renderer::Renderer;
 use worker::Worker;
+use write::{FileError, Style};
 
 /// After so many failed attempts at the first read of a secret the agent ends, as Vault's does.
 pub const MAX_ATTEMPTS: u32 = 12;
+
+/// How long `wait` waits unless told otherwise.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What every part of the agent works with.
 struct Context {
@@ -49,7 +60,7 @@ struct Context {
 /// The program: `arguments` without its name.
 pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     match Arguments::parse(arguments).map_err(|problem| (problem, 2)).and_then(execute) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err((problem, code)) => {
             // Before the logger is set up, and for `ready` and `wait`, standard error is the place to say it.
             let _ = writeln!(std::io::stderr(), "lessor-agent: {problem}");
@@ -58,9 +69,9 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-fn execute(arguments: Arguments) -> Result<(), (String, u8)> {
+fn execute(arguments: Arguments) -> Result<u8, (String, u8)> {
     if let Some(text) = arguments.information() {
-        return writeln!(std::io::stdout(), "{text}").map_err(|error| (error.to_string(), 1));
+        return writeln!(std::io::stdout(), "{text}").map(|()| 0).map_err(|error| (error.to_string(), 1));
     }
     // One thread: the agent waits nearly all the time. Names are resolved on a second one, which ends soon after.
     let runtime = runtime::Builder::new_current_thread()
@@ -77,45 +88,45 @@ fn execute(arguments: Arguments) -> Result<(), (String, u8)> {
     outcome
 }
 
-async fn dispatch(arguments: Arguments) -> Result<(), Error> {
+async fn dispatch(arguments: Arguments) -> Result<u8, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     match arguments.verb {
         Verb::Run | Verb::Once => run(arguments).await,
-        Verb::Ready => ready::ask(&arguments.socket(&variable)?).await,
-        Verb::Wait => ready::wait(&arguments.socket(&variable)?, arguments.timeout, &SystemClock).await,
+        Verb::Ready => ready::ask(&arguments.socket(&variable)?).await.map(|()| 0),
+        Verb::Wait => {
+            let timeout = arguments.timeout.unwrap_or(WAIT_TIMEOUT);
+            ready::wait(&arguments.socket(&variable)?, timeout, &SystemClock).await.map(|()| 0)
+        }
     }
 }
 
-async fn run(arguments: Arguments) -> Result<(), Error> {
+/// Works, and tells with which code the program ends.
+async fn run(arguments: Arguments) -> Result<u8, Error> {
     let variables: Variables = Arc::new(|name| std::env::var(name).ok());
     let mut config = config::load(&arguments.configs, &*variables)?;
     arguments.apply(&mut config)?;
-    telemetry::init(config.log_level, config.log_format);
+    start_log(&mut config)?;
     tls::install_provider();
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-    let renderer = Renderer::new(std::mem::take(&mut config.templates), &clock, variables)?;
+    let renderer = Renderer::new(std::mem::take(&mut config.templates), config.swap_folders, &clock, variables)?;
     let client = Client::new(config.client.clone(), Arc::clone(&clock), Arc::clone(&random)).map_err(Error::Client)?;
-    let (ready, is_ready) = watch::channel(false);
-    if let Some(path) = config.ready_socket.as_deref().filter(|_| !config.exit_after_auth) {
-        ready::serve(path, is_ready)?;
-    }
-    if let Some(path) = &config.pid_file {
-        let id = format!("{}\n", std::process::id());
-        write::replace(path, id.as_bytes(), 0o644, true).map_err(|source| Error::File {
-            verb: "write",
-            path: path.clone(),
-            source,
-        })?;
-    }
-    let stop = shutdown::on_signals()?;
-    let reload = reload_signals()?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), engine = client.address(), "starting");
-    let pid_file = config.pid_file.clone();
     let context = Arc::new(Context { clock, random, config });
-    let outcome = Worker::new(context, client, renderer, ready).run(&stop, reload).await;
+    let config = &context.config;
+    let (state, _) = watch::channel(State::default());
+    if let Some(path) = config.ready_socket.as_deref().filter(|_| !config.exit_after_auth) {
+        ready::serve(path, state.subscribe())?;
+    }
+    let pid_file = config.pid_file.as_deref().map(write_pid).transpose()?;
+    let (trigger, stop) = shutdown::channel();
+    let signals = signals::listen(trigger.clone())?;
+    let proxy =
+        config.proxy.as_ref().map(|proxy| Proxy::start(proxy, client.clone(), &context, state.subscribe(), trigger));
+    let proxy = proxy.transpose()?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), engine = client.address(), "starting");
+    let outcome = Worker::new(Arc::clone(&context), client, renderer, state, proxy).run(&stop, signals).await;
     if let Some(path) = pid_file {
         // A process id without its process misleads only those who do not check.
         let _ = std::fs::remove_file(path);
@@ -123,16 +134,19 @@ async fn run(arguments: Arguments) -> Result<(), Error> {
     outcome
 }
 
-/// SIGHUP as messages.
-fn reload_signals() -> Result<mpsc::Receiver<()>, Error> {
-    let (sender, receiver) = mpsc::channel(1);
-    let mut hangups = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            if sender.send(()).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(receiver)
+fn start_log(config: &mut Config) -> Result<(), Error> {
+    let (level, format) = (config.logging.level, config.logging.format);
+    let Some(file) = config.logging.file.take() else {
+        telemetry::init(level, format);
+        return Ok(());
+    };
+    let path = file.path.clone();
+    Ok(telemetry::init_with_file(level, format, file).map_err(|source| FileError::new("write", &path, source))?)
+}
+
+fn write_pid(path: &Path) -> Result<&Path, Error> {
+    let id = format!("{}\n", std::process::id());
+    let style = Style { mode: 0o644, create_folders: true, ..Style::default() };
+    write::replace(path, id.as_bytes(), &style).map_err(|source| FileError::new("write", path, source))?;
+    Ok(path)
 }

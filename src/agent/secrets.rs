@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 
 use super::query::Query;
 use super::renderer::Renderer;
@@ -54,6 +55,8 @@ pub struct Tended {
     pub changed: bool,
     /// Whether the engine refused the token somewhere.
     pub denied: bool,
+    /// What went wrong last.
+    pub problem: Option<String>,
 }
 
 impl Secrets {
@@ -123,7 +126,20 @@ impl Secrets {
         self.entries.values().any(|entry| entry.lease.is_some() && entry.session < session)
     }
 
-    /// Takes every step that is due, all at the same time.
+    /// A secret in use whose life is over, so that who uses it is refused; `session_ends` is the end of the token that leases
+    /// hang on, if they do.
+    pub fn ended(&self, now: Timestamp, session_ends: Option<Timestamp>) -> Option<&Query> {
+        let over = |lease: &Lease| lease.ends <= now || session_ends.is_some_and(|ends| ends <= now);
+        self.entries.iter().find(|(_, entry)| entry.lease.as_ref().is_some_and(over)).map(|(query, _)| query)
+    }
+
+    /// When the next secret in use ends, unless something is done.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let ends = self.entries.values().filter_map(|entry| entry.lease.as_ref()).map(|lease| lease.ends);
+        ends.filter(|ends| *ends > now).min()
+    }
+
+    /// Takes every step that is due, as many at the same time as the configuration allows.
     ///
     /// # Errors
     /// [`Error::GaveUp`], when a secret could not be read [`MAX_ATTEMPTS`] times, it never was before, and the
@@ -131,13 +147,16 @@ impl Secrets {
     pub async fn tend(&mut self, client: &Client, session: u64, renderer: &Renderer) -> Result<Tended, Error> {
         let now = self.context.clock.now();
         let due = self.entries.iter().filter(|(_, entry)| entry.due <= now);
+        let free = Semaphore::new(self.context.config.max_connections);
         // Each answer is taken in as it comes, so that a stop in between loses no lease that the engine has told of.
         let mut running: FuturesUnordered<_> = due
             .map(|(query, entry)| {
-                let (query, client) = (query.clone(), client.clone());
+                let (query, client, free) = (query.clone(), client.clone(), &free);
                 let renewed =
                     entry.lease.as_ref().filter(|_| entry.renews).map(|lease| (lease.id.clone(), lease.granted));
                 async move {
+                    // Nobody closes it, so an error cannot be.
+                    let _turn = free.acquire().await;
                     let answer = match &renewed {
                         Some((id, granted)) => client.renew_lease(id.expose(), Some(*granted)).await,
                         None => query.fetch(&client).await,
@@ -157,6 +176,7 @@ impl Secrets {
                 }
                 Err(error) => {
                     tended.denied |= error.is_denied();
+                    tended.problem = Some(telemetry::chain(&error));
                     self.failed(&query, renewal, error)?;
                 }
             }

@@ -1,9 +1,16 @@
 //! The agent against a scripted engine, with a clock that moves only when told to.
 
+mod exec;
+mod life;
+mod local;
+mod reload;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -18,9 +25,11 @@ struct Stage {
     folder: TempDir,
     clock: ManualClock,
     stop: Trigger,
-    reload: mpsc::Sender<()>,
-    ready: watch::Receiver<bool>,
-    task: JoinHandle<Result<(), Error>>,
+    signals: mpsc::Sender<Signal>,
+    state: watch::Receiver<State>,
+    task: JoinHandle<Result<u8, Error>>,
+    /// Of the local API.
+    addresses: Vec<std::net::SocketAddr>,
 }
 
 /// Waits, in real time, for something that other tasks bring about.
@@ -49,19 +58,26 @@ impl Stage {
             "template": blocks.collect::<Vec<_>>(),
         });
         fields.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let mut config = Config::new(fields.as_object().unwrap().clone(), &|_| None).unwrap();
+        let mut config = config::of(&fields).unwrap();
         let manual = ManualClock::new("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap());
         let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
             (Arc::new(manual.clone()), Arc::new(SeededRandom::new(1)));
         let templates = std::mem::take(&mut config.templates);
-        let renderer = Renderer::new(templates, &clock, Arc::new(|_| None)).unwrap();
+        let renderer = Renderer::new(templates, config.swap_folders, &clock, Arc::new(|_| None)).unwrap();
         let client = Client::new(config.client.clone(), Arc::clone(&clock), Arc::clone(&random)).unwrap();
-        let (ready, is_ready) = watch::channel(false);
+        let (sender, state) = watch::channel(State::default());
         let (stop, shutdown) = shutdown::channel();
-        let (reload, reloads) = mpsc::channel(1);
-        let worker = Worker::new(Arc::new(Context { clock, random, config }), client, renderer, ready);
-        let task = tokio::spawn(async move { worker.run(&shutdown, reloads).await });
-        Self { folder, clock: manual, stop, reload, ready: is_ready, task }
+        let (signals, received) = mpsc::channel(1);
+        let context = Arc::new(Context { clock, random, config });
+        let proxy = context
+            .config
+            .proxy
+            .as_ref()
+            .map(|proxy| Proxy::start(proxy, client.clone(), &context, state.clone(), stop.clone()).unwrap());
+        let addresses = proxy.as_ref().map(|proxy| proxy.addresses().to_vec()).unwrap_or_default();
+        let worker = Worker::new(context, client, renderer, sender, proxy);
+        let task = tokio::spawn(async move { worker.run(&shutdown, received).await });
+        Self { folder, clock: manual, stop, signals, state, task, addresses }
     }
 
     fn file(&self, name: &str) -> String {
@@ -69,7 +85,7 @@ impl Stage {
     }
 
     async fn until_ready(&mut self) {
-        tokio::time::timeout(Duration::from_secs(10), self.ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), self.state.wait_for(State::is_ready)).await.unwrap().unwrap();
     }
 
     /// Moves the clock in steps until something has come about.
@@ -86,7 +102,7 @@ impl Stage {
 
     async fn finish(self) -> Result<TempDir, Error> {
         self.stop.stop();
-        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().map(|()| self.folder)
+        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().map(|_| self.folder)
     }
 }
 
@@ -262,7 +278,10 @@ async fn logins_are_tried_again_with_growing_waits_or_end_the_agent_if_told_to()
     let waited = stage.clock.now().duration_since("2026-01-01T00:00:00Z".parse().unwrap()).as_secs();
     assert!(waited >= 11, "{waited}");
     let stopped = stage.finish().await.unwrap_err();
-    assert_eq!(stopped.to_string(), "told to stop before every file was written");
+    assert_eq!(
+        stopped.to_string(),
+        "told to stop before every file was written: cannot log in: auth/kubernetes/login: Vault is sealed (HTTP 503)"
+    );
     let jwt = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(jwt.path(), "x").unwrap();
     let method = json!({"type": "kubernetes", "exit_on_err": true, "config": {"role": "a", "token_path": jwt.path()}});
@@ -325,7 +344,7 @@ async fn a_hangup_reads_everything_anew() {
     let engine = engine(3600, |_| renewed(3600)).await;
     let mut stage = Stage::start(&engine, &[USER], json!({})).await;
     stage.until_ready().await;
-    stage.reload.send(()).await.unwrap();
+    stage.signals.send(Signal::HUP).await.unwrap();
     eventually("a second user", || stage.file("0") == "user-2").await;
 }
 

@@ -1,14 +1,21 @@
 //! The agent at work: keeps a token, the secrets and the files current until it is told to stop, then gives all back.
 
+mod session;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
 
+use super::config::Target;
+use super::exec::Supervisor;
 use super::live::Live;
-use super::login::{Session, login};
-use super::renderer::Renderer;
-use super::schedule::Backoff;
+use super::login::{Remembered, Session};
+use super::notify::Notifier;
+use super::proxy::Proxy;
+use super::ready::State;
+use super::renderer::{Pass, Renderer};
 use super::secrets::Secrets;
 use super::{Context, Error, command};
 use crate::base::clock::add;
@@ -27,64 +34,83 @@ pub struct Worker {
     client: Client,
     renderer: Renderer,
     secrets: Secrets,
+    notifier: Notifier,
+    supervisor: Supervisor,
+    proxy: Option<Proxy>,
     live: Option<Live>,
     sessions: u64,
     /// Replaced sessions, kept while leases in use depend on their tokens.
     replaced: Vec<(Session, Timestamp)>,
+    remembered: Remembered,
     login_due: Timestamp,
     login_failures: u32,
     render_due: Option<Timestamp>,
-    ready: watch::Sender<bool>,
+    state: watch::Sender<State>,
 }
 
 impl Worker {
     /// Everything is to be done yet.
-    pub fn new(context: Arc<Context>, client: Client, renderer: Renderer, ready: watch::Sender<bool>) -> Self {
+    pub fn new(
+        context: Arc<Context>,
+        client: Client,
+        renderer: Renderer,
+        state: watch::Sender<State>,
+        proxy: Option<Proxy>,
+    ) -> Self {
         let now = context.clock.now();
         Self {
             secrets: Secrets::new(Arc::clone(&context)),
+            notifier: Notifier::new(Arc::clone(&context)),
+            supervisor: Supervisor::new(Arc::clone(&context)),
             context,
             client,
             renderer,
+            proxy,
             live: None,
             sessions: 0,
             replaced: Vec::new(),
+            remembered: Remembered::default(),
             login_due: now,
             login_failures: 0,
             render_due: Some(now),
-            ready,
+            state,
         }
     }
 
-    /// Works until `shutdown`, or until everything is written if only that was wanted. A message on `reload` reads
-    /// templates and secrets anew.
+    /// Works until `shutdown`, until the supervised process ends, or until everything is written if only that was wanted.
+    /// The answer is the code to end with. Of `signals`, SIGHUP reads templates and secrets anew; a supervised process gets
+    /// all of them instead.
     ///
     /// # Errors
     /// What makes going on pointless before everything was written once, or being stopped before that; afterwards the agent
     /// keeps what it has.
-    pub async fn run(mut self, shutdown: &Shutdown, mut reload: mpsc::Receiver<()>) -> Result<(), Error> {
+    pub async fn run(mut self, shutdown: &Shutdown, mut signals: mpsc::Receiver<Signal>) -> Result<u8, Error> {
+        let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
         let outcome = tokio::select! {
-            outcome = self.work(&mut reload) => Some(outcome),
+            outcome = self.work(&mut signals) => Some(outcome),
+            error = deadline => Some(Err(error)),
             () = shutdown.requested() => None,
         };
         match outcome {
             // Leases and token stay alive: whoever asked for a single run uses what was written.
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => {
+            Some(Ok(code)) if self.context.config.exit_after_auth => Ok(code),
+            Some(outcome) => {
                 self.leave().await;
-                Err(error)
+                outcome
             }
             None => {
-                let ready = *self.ready.borrow();
+                let State { written, cause, .. } = self.state.borrow().clone();
+                let code = self.supervisor.stop().await;
                 self.leave().await;
                 // An error, so that Kubernetes keeps the end of the log, which says why nothing was written.
-                let unready = || Error::NotReady("told to stop before every file was written".to_owned());
-                if ready { Ok(()) } else { Err(unready()) }
+                let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+                let unready = || Error::NotReady(format!("told to stop before every file was written{cause}"));
+                if written { Ok(code) } else { Err(unready()) }
             }
         }
     }
 
-    async fn work(&mut self, reload: &mut mpsc::Receiver<()>) -> Result<(), Error> {
+    async fn work(&mut self, signals: &mut mpsc::Receiver<Signal>) -> Result<u8, Error> {
         loop {
             if self.render_due.is_some_and(|due| due <= self.context.clock.now()) {
                 self.render().await?;
@@ -92,8 +118,9 @@ impl Worker {
             self.tend_session().await?;
             self.tend_secrets().await?;
             self.retire().await;
-            if self.context.config.exit_after_auth && *self.ready.borrow() && self.live.is_some() {
-                return Ok(());
+            self.watch_ends();
+            if self.context.config.exit_after_auth && self.state.borrow().written && self.live.is_some() {
+                return Ok(0);
             }
             let next = self.next();
             if next.is_some_and(|next| next <= self.context.clock.now()) {
@@ -101,7 +128,8 @@ impl Worker {
             }
             tokio::select! {
                 () = self.context.clock.sleep_until(next.unwrap_or(Timestamp::MAX)) => {}
-                Some(()) = reload.recv() => self.reload(),
+                Some(signal) = signals.recv() => self.signalled(signal),
+                code = self.supervisor.ended() => return Ok(code),
             }
         }
     }
@@ -109,7 +137,7 @@ impl Worker {
     fn next(&self) -> Option<Timestamp> {
         let now = self.context.clock.now();
         let session = match &self.live {
-            None => Some(self.login_due),
+            None => self.context.config.auth.is_some().then_some(self.login_due),
             Some(live) => live.due,
         };
         let online = self.live.is_some();
@@ -117,7 +145,16 @@ impl Worker {
         let retirement = self.secrets.retirement_due().filter(|_| online);
         // A session that secrets still depend on waits for them, not for the clock.
         let tokens = self.replaced.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
-        [session, secrets, retirement, tokens, self.render_due].into_iter().flatten().min()
+        let ends = self.secrets.next_end(now);
+        [session, secrets, retirement, tokens, ends, self.render_due].into_iter().flatten().min()
+    }
+
+    fn signalled(&mut self, signal: Signal) {
+        if self.context.config.exec.is_some() {
+            self.supervisor.signal(signal);
+        } else if signal == Signal::HUP {
+            self.reload();
+        }
     }
 
     fn reload(&mut self) {
@@ -130,124 +167,76 @@ impl Worker {
     }
 
     async fn render(&mut self) -> Result<(), Error> {
-        self.render_due = None;
         let mut pass = self.renderer.pass();
-        let written_before = *self.ready.borrow();
+        self.render_due = pass.later;
+        let written_before = self.state.borrow().written;
         if !written_before && !pass.errors.is_empty() {
             return Err(pass.errors.swap_remove(0));
         }
-        for error in &pass.errors {
+        for error in pass.errors.iter().chain(&pass.tolerated) {
             tracing::error!(error = telemetry::chain(error), "keeping the file as it was");
             self.render_due = Some(add(self.context.clock.now(), WRITE_RETRY));
         }
-        for changed in &pass.commands {
-            if let Err(problem) = command::run(&changed.words, changed.timeout, &*self.context.clock).await {
-                tracing::error!(template = changed.template, problem, "the command failed");
-            }
-        }
+        self.tell(&pass).await?;
         if pass.missing.is_empty() && pass.errors.is_empty() {
             self.secrets.keep_only(&pass.asked);
             self.renderer.keep_only(&pass.asked);
             if !written_before {
-                tracing::info!("every file is written");
-                self.ready.send_replace(true);
+                self.supervisor.adopt(self.renderer.variables()).await?;
+                tracing::info!("everything is written");
+                self.state.send_modify(|state| (state.written, state.cause) = (true, None));
             }
         }
         pass.missing.into_iter().for_each(|query| self.secrets.want(query));
         Ok(())
     }
 
-    async fn tend_session(&mut self) -> Result<(), Error> {
-        let now = self.context.clock.now();
-        let due = match &self.live {
-            None => Some(self.login_due),
-            Some(live) => live.due,
-        };
-        if due.is_none_or(|due| due > now) {
-            return Ok(());
-        }
-        match &mut self.live {
-            Some(live) if live.renews => {
-                live.renew(&self.context).await;
-                Ok(())
-            }
-            _ => self.log_in().await,
-        }
-    }
-
-    async fn log_in(&mut self) -> Result<(), Error> {
+    /// Tells everybody of what has changed. A file that is new, and no newer one, has no listeners yet but its command.
+    async fn tell(&mut self, pass: &Pass) -> Result<(), Error> {
         let Context { clock, random, config } = &*self.context;
-        match login(&self.client, &config.auth).await {
-            Ok(session) => {
-                tracing::info!(mount = config.auth.mount, life = session.life.map(|life| life.as_secs()), "logged in");
-                let written = session.write_to(&config.auth.sinks);
-                self.login_failures = 0;
-                self.begin(session);
-                match written {
-                    Err(error) if *self.ready.borrow() => {
-                        tracing::error!(error = telemetry::chain(&error), "the sink keeps the token before");
-                        Ok(())
-                    }
-                    outcome => outcome,
-                }
+        let (mut files, mut variables) = (false, false);
+        for change in &pass.changed {
+            let template = self.renderer.config(change.template);
+            if let Some(wanted) = &template.command
+                && let Err(problem) = command::run(wanted, &**clock, &**random).await
+            {
+                tracing::error!(template = template.name, problem, "the command failed");
             }
-            Err(error) if config.auth.exit_on_error => Err(Error::Login(error)),
-            Err(error) => {
-                self.login_failures += 1;
-                let backoff = Backoff { min: config.auth.min_backoff, max: config.auth.max_backoff };
-                self.login_due = backoff.next(clock.now(), self.login_failures, &**random);
-                if let Some(live) = &mut self.live {
-                    live.due = Some(self.login_due);
-                }
-                let attempt = self.login_failures;
-                tracing::warn!(attempt, error = telemetry::chain(&error), "cannot log in, trying again");
-                Ok(())
+            if change.replaced {
+                self.notifier.changed(change.template, template);
+                let is_variable = matches!(template.target, Target::Variable(_));
+                (files, variables) = (files | !is_variable, variables | is_variable);
             }
         }
-    }
-
-    fn begin(&mut self, session: Session) {
-        self.sessions += 1;
-        // Leases die with the token that asked for them, unless the engine says that they belong to the workload.
-        self.secrets.session_changed(!session.workload_leases);
-        if let Some(old) = self.live.replace(Live::new(session, self.sessions, &self.context)) {
-            let end = add(self.context.clock.now(), self.context.config.revoke_grace);
-            self.replaced.push((old.session, end));
+        if variables && self.supervisor.runs() {
+            return self.supervisor.adopt(self.renderer.variables()).await;
         }
-    }
-
-    async fn tend_secrets(&mut self) -> Result<(), Error> {
-        let Some(live) = &self.live else { return Ok(()) };
-        if self.secrets.due().is_none_or(|due| due > self.context.clock.now()) {
-            return Ok(());
-        }
-        let client = live.session.client.clone();
-        let tended = self.secrets.tend(&client, live.number, &self.renderer).await?;
-        if tended.changed {
-            self.render_due = Some(self.context.clock.now());
-        }
-        // A refusal may be the policy's or mean that the token is dead; only the second calls for a login.
-        if tended.denied && client.read("auth/token/lookup-self").await.is_err_and(|error| error.is_denied()) {
-            tracing::warn!("the token is no longer accepted, logging in again");
-            self.live = None;
-            self.login_due = self.context.clock.now();
+        if files && config.exec.is_some() {
+            self.supervisor.files_changed();
         }
         Ok(())
     }
 
-    async fn retire(&mut self) {
-        let Some(live) = &self.live else { return };
-        let client = live.session.client.clone();
-        self.secrets.retire(&client).await;
-        let now = self.context.clock.now();
-        if self.secrets.any_older_than(live.number) && !live.session.workload_leases {
-            return;
-        }
-        let (over, kept) = std::mem::take(&mut self.replaced).into_iter().partition(|(_, due)| *due <= now);
-        self.replaced = kept;
-        for (session, _) in over {
-            session.give_back().await;
-        }
+    /// Notes what stands in the way, for whoever asks.
+    fn trouble(&self, cause: String) {
+        self.state.send_modify(|state| state.cause = Some(cause));
+    }
+
+    /// The agent is ready as long as what it has written works, whatever state the engine is in.
+    fn watch_ends(&self) {
+        let token = self.live.as_ref().filter(|live| !live.session.workload_leases).and_then(|live| live.ends);
+        let ended = self.secrets.ended(self.context.clock.now(), token).map(|query| query.path().to_owned());
+        self.state.send_if_modified(|state| {
+            let changed = state.ended != ended;
+            if changed {
+                match &ended {
+                    Some(path) => tracing::error!(path, "a credential in use has ended and could not be replaced"),
+                    None => tracing::info!("every credential in use works again"),
+                }
+            }
+            state.ended = ended;
+            changed
+        });
     }
 
     /// Revokes what the agent holds: leases first, since those of a workload outlive its token.
@@ -255,6 +244,9 @@ impl Worker {
         let clock = Arc::clone(&self.context.clock);
         let farewell = async {
             let Some(live) = self.live.take() else { return };
+            if let Some(proxy) = &self.proxy {
+                proxy.leave(&live.session.client).await;
+            }
             let (revoked, failed) = self.secrets.revoke_all(&live.session.client).await;
             for (session, _) in self.replaced.drain(..) {
                 session.give_back().await;
@@ -267,4 +259,15 @@ impl Worker {
             () = clock.sleep(LEAVE_DEADLINE) => tracing::warn!("stopped before everything was given back"),
         }
     }
+}
+
+/// Returns when the first writing has taken too long, otherwise never.
+async fn start_deadline(context: Arc<Context>, state: watch::Receiver<State>) -> Error {
+    let Some(after) = context.config.start_timeout else { return std::future::pending().await };
+    context.clock.sleep(after).await;
+    let State { written, cause, .. } = state.borrow().clone();
+    if written {
+        return std::future::pending().await;
+    }
+    Error::Deadline { after, cause: cause.unwrap_or_else(|| "the engine has not answered yet".to_owned()) }
 }

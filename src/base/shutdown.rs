@@ -7,7 +7,7 @@ use tokio::sync::watch;
 pub struct Shutdown(watch::Receiver<bool>);
 
 /// Asks every holder of the matching [`Shutdown`] to stop.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trigger(watch::Sender<bool>);
 
 impl Trigger {

@@ -1,7 +1,13 @@
 //! Logs: to standard error, as text for people or one JSON object a line for machines.
 
+use std::sync::Mutex;
+
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
+
+use super::log_file::{LogFile, Rotating};
 
 /// The two shapes of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,10 +49,28 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
 
 /// Installs the process-wide logger; a second call is ignored.
 pub fn init(level: LevelFilter, format: LogFormat) {
-    let builder = fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    install(level, format, std::io::IsTerminal::is_terminal(&std::io::stderr()), std::io::stderr);
+}
+
+/// The same, with every line in `file` as well.
+///
+/// # Errors
+/// When the file cannot be written to.
+pub fn init_with_file(level: LevelFilter, format: LogFormat, file: LogFile) -> std::io::Result<()> {
+    let file = Mutex::new(Rotating::open(file)?);
+    // Colours would stand in the file, too.
+    install(level, format, false, std::io::stderr.and(file));
+    Ok(())
+}
+
+fn install<W>(level: LevelFilter, format: LogFormat, colours: bool, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = fmt().with_max_level(level).with_writer(writer).with_target(false);
     // An error means that a logger is there already, as in tests.
     let _ = match format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Text => builder.with_ansi(colours).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
 }

@@ -36,8 +36,8 @@ impl ClientConfig {
     }
 
     /// Replaces what the environment sets: `LESSOR_ADDR`, `BAO_ADDR` or `VAULT_ADDR` (the first that is set wins), and in
-    /// the same way `_NAMESPACE`, `_CACERT`, `_CACERT_BYTES`, `_TLS_SERVER_NAME`, `_SKIP_VERIFY`, `_CLIENT_CERT`,
-    /// `_CLIENT_KEY`, `_CLIENT_TIMEOUT` and `_MAX_RETRIES`. `variable` looks one up.
+    /// the same way `_NAMESPACE`, `_CACERT`, `_CAPATH`, `_CACERT_BYTES`, `_TLS_SERVER_NAME`, `_SKIP_VERIFY`,
+    /// `_CLIENT_CERT`, `_CLIENT_KEY`, `_CLIENT_TIMEOUT` and `_MAX_RETRIES`. `variable` looks one up.
     ///
     /// # Errors
     /// A text naming the variable that cannot be read.
@@ -50,6 +50,9 @@ impl ClientConfig {
         }
         if let Some((_, path)) = lookup(variable, "CACERT") {
             self.tls.ca_file = Some(PathBuf::from(path));
+        }
+        if let Some((name, folder)) = lookup(variable, "CAPATH") {
+            self.tls.ca_pem = Some(read_ca_folder(&folder).map_err(|problem| format!("{name}: {problem}"))?);
         }
         if let Some((_, pem)) = lookup(variable, "CACERT_BYTES") {
             self.tls.ca_pem = Some(pem);
@@ -89,6 +92,26 @@ fn lookup(variable: &dyn Fn(&str) -> Option<String>, suffix: &str) -> Option<(St
         let name = format!("{prefix}{suffix}");
         variable(&name).filter(|value| !value.is_empty()).map(|value| (name, value))
     })
+}
+
+/// The CA certificates of every file in a folder, whatever the files are called, as one PEM text.
+///
+/// # Errors
+/// A text naming what cannot be read, or saying that there is none.
+pub fn read_ca_folder(folder: &str) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot read {folder}: {error}");
+    let mut pem = String::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_file()
+            && let Ok(text) = std::fs::read_to_string(&path)
+            && text.contains("-----BEGIN CERTIFICATE-----")
+        {
+            pem.push_str(&text);
+            pem.push('\n');
+        }
+    }
+    if pem.is_empty() { Err(format!("{folder} holds no certificate")) } else { Ok(pem) }
 }
 
 fn read(name: &str, path: &str) -> Result<String, String> {

@@ -11,12 +11,16 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::base::http::HttpResponse;
 use crate::base::tls::ClientTls;
 use crate::base::{Clock, Random, Secret};
-use crate::wire::{Auth, Envelope};
-pub use config::{ClientConfig, parse_bool, token_from_env};
+use crate::wire::{Auth, Envelope, WrapInfo};
+pub use config::{ClientConfig, parse_bool, read_ca_folder, token_from_env};
 pub use error::Error;
-use transport::{Call, Transport};
+use transport::{Body, Call, Transport};
+
+/// Asks for a wrapped answer, with its life in seconds.
+const WRAP_TTL: http::HeaderName = http::HeaderName::from_static("x-vault-wrap-ttl");
 
 /// An engine's API as one token sees it. Clones share their connections.
 #[derive(Clone)]
@@ -24,6 +28,20 @@ pub struct Client {
     transport: Arc<Transport>,
     token: Option<Secret>,
     workload: Option<Arc<str>>,
+    /// In place of the configured one.
+    namespace: Option<Arc<str>>,
+}
+
+/// Somebody else's request, to be passed on as it is.
+pub struct Forwarded {
+    /// The method.
+    pub method: Method,
+    /// Behind `/v1/`, escaped, with its parameters.
+    pub path: String,
+    /// The headers that the engine should see, none of which is the token.
+    pub headers: http::HeaderMap,
+    /// As it came.
+    pub body: bytes::Bytes,
 }
 
 impl std::fmt::Debug for Client {
@@ -47,7 +65,12 @@ impl Client {
     /// # Errors
     /// [`Error::Config`], when the address is no URL or a certificate is unusable.
     pub fn new(config: ClientConfig, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self, Error> {
-        Ok(Self { transport: Arc::new(Transport::new(config, clock, random)?), token: None, workload: None })
+        Ok(Self {
+            transport: Arc::new(Transport::new(config, clock, random)?),
+            token: None,
+            workload: None,
+            namespace: None,
+        })
     }
 
     /// The same client with another token. Cheap.
@@ -67,6 +90,12 @@ impl Client {
     #[must_use]
     pub fn without_token(&self) -> Self {
         Self { token: None, ..self.clone() }
+    }
+
+    /// The same client in another namespace of the engine. Cheap.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.into()), ..self.clone() }
     }
 
     /// Where requests go.
@@ -121,7 +150,7 @@ impl Client {
     /// # Errors
     /// [`Error::Transport`] and [`Error::Decode`] only.
     pub async fn raw(&self, method: Method, path: &str, body: Option<&Value>) -> Result<RawAnswer, Error> {
-        let call = self.call(method, path, body);
+        let call = self.call(method, path, body.into());
         let response = self.transport.attempt(&call).await?;
         let status = response.status.as_u16();
         let body = if response.body.is_empty() { Value::Null } else { transport::decode(&call, &response)? };
@@ -176,27 +205,61 @@ impl Client {
         self.write("sys/leases/revoke", &json!({ "lease_id": lease_id, "sync": sync })).await.map(drop)
     }
 
-    fn call<'a>(&'a self, method: Method, path: &'a str, body: Option<&'a Value>) -> Call<'a> {
-        Call { method, path, body, token: self.token.as_ref(), workload: self.workload.as_deref() }
+    /// Passes a request on; any status is an answer.
+    ///
+    /// # Errors
+    /// [`Error::Transport`], when there is none.
+    pub async fn forward(&self, request: &Forwarded) -> Result<HttpResponse, Error> {
+        let body = Body::Forwarded(&request.body);
+        let call = Call { headers: Some(&request.headers), ..self.call(request.method.clone(), &request.path, body) };
+        self.transport.send(&call).await
+    }
+
+    /// Has the engine keep `data` for whoever shows the wrapping token that the answer holds, within `ttl` seconds.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn wrap(&self, data: &Value, ttl: u64) -> Result<WrapInfo, Error> {
+        let path = "sys/wrapping/wrap";
+        let headers = http::HeaderMap::from_iter([(WRAP_TTL, http::HeaderValue::from(ttl))]);
+        let call = Call { headers: Some(&headers), ..self.call(Method::PUT, path, Body::Json(data)) };
+        let envelope = self.answer(&call).await?;
+        envelope.and_then(|envelope| envelope.wrap_info).ok_or_else(|| incomplete(path, "no wrap_info in the answer"))
+    }
+
+    fn call<'a>(&'a self, method: Method, path: &'a str, body: Body<'a>) -> Call<'a> {
+        let namespace = self.namespace.as_deref();
+        Call {
+            method,
+            path,
+            body,
+            token: self.token.as_ref(),
+            workload: self.workload.as_deref(),
+            namespace,
+            headers: None,
+        }
     }
 
     async fn envelope(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Envelope>, Error> {
-        let call = self.call(method, path, body);
-        let response = self.transport.send(&call).await?;
+        self.answer(&self.call(method, path, body.into())).await
+    }
+
+    async fn answer(&self, call: &Call<'_>) -> Result<Option<Envelope>, Error> {
+        let response = self.transport.send(call).await?;
         if response.status.is_success() {
             if response.body.is_empty() {
                 return Ok(None);
             }
-            return transport::decode(&call, &response).map(Some);
+            return transport::decode(call, &response).map(Some);
         }
         if response.status == StatusCode::NOT_FOUND
-            && let Ok(envelope) = transport::decode::<Envelope>(&call, &response)
+            && let Ok(envelope) = transport::decode::<Envelope>(call, &response)
             && (envelope.data.is_some() || envelope.warnings.is_some())
         {
             // A deleted version of a KV secret: 404, but with its metadata.
             return Ok(Some(envelope));
         }
-        Err(transport::refusal(&call, &response))
+        Err(transport::refusal(call, &response))
     }
 }
 

@@ -28,10 +28,28 @@ pub(super) struct Call<'a> {
     pub method: Method,
     /// Without `/v1/`, with its parameters.
     pub path: &'a str,
-    pub body: Option<&'a Value>,
+    pub body: Body<'a>,
     pub token: Option<&'a Secret>,
     /// `UID/NAME`.
     pub workload: Option<&'a str>,
+    /// In place of the configured one.
+    pub namespace: Option<&'a str>,
+    /// Sent besides; they go before ours.
+    pub headers: Option<&'a HeaderMap>,
+}
+
+/// What a call carries.
+pub(super) enum Body<'a> {
+    None,
+    Json(&'a Value),
+    /// Somebody else's request: its path is escaped already.
+    Forwarded(&'a [u8]),
+}
+
+impl<'a> From<Option<&'a Value>> for Body<'a> {
+    fn from(body: Option<&'a Value>) -> Self {
+        body.map_or(Body::None, Body::Json)
+    }
 }
 
 impl Call<'_> {
@@ -41,6 +59,9 @@ impl Call<'_> {
     }
 
     fn url(&self, base: &str) -> String {
+        if matches!(self.body, Body::Forwarded(_)) {
+            return format!("{base}/v1/{}", self.path);
+        }
         let (path, query) = self.path.split_once('?').unwrap_or((self.path, ""));
         let mut url = format!("{base}/v1/{}", utf8_percent_encode(path.trim_start_matches('/'), ESCAPED));
         if !query.is_empty() {
@@ -134,7 +155,8 @@ impl Transport {
     async fn exchange(&self, call: &Call<'_>, url: String) -> Result<HttpResponse, Error> {
         let mut headers = HeaderMap::new();
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
-        if let Some(namespace) = self.config.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+        let namespace = call.namespace.or(self.config.namespace.as_deref());
+        if let Some(namespace) = namespace.filter(|namespace| !namespace.is_empty())
             && let Ok(value) = HeaderValue::from_str(namespace)
         {
             headers.insert("x-vault-namespace", value);
@@ -150,11 +172,15 @@ impl Transport {
             headers.insert(WORKLOAD_HEADER, value);
         }
         let body = match call.body {
-            Some(body) => serde_json::to_vec(body).map_err(|_| unsendable(call))?,
-            None => Vec::new(),
+            Body::Json(body) => serde_json::to_vec(body).map_err(|_| unsendable(call))?,
+            Body::Forwarded(bytes) => bytes.to_vec(),
+            Body::None => Vec::new(),
         };
         if !body.is_empty() {
             headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in call.headers.into_iter().flatten() {
+            headers.insert(name.clone(), value.clone());
         }
         let request = HttpRequest { method: call.method.clone(), url, headers, body, timeout: self.config.timeout };
         self.http.send(request).await.map_err(|source| transport_error(call, source))
@@ -210,7 +236,17 @@ mod tests {
 
     #[test]
     fn a_path_is_escaped_but_for_its_slashes_and_parameters() {
-        let url = |path| Call { method: Method::GET, path, body: None, token: None, workload: None }.url("http://h");
+        let call = |path, body| Call {
+            method: Method::GET,
+            path,
+            body,
+            token: None,
+            workload: None,
+            namespace: None,
+            headers: None,
+        };
+        let url = |path| call(path, Body::None).url("http://h");
+        assert_eq!(call("kv/a%20b?x=%2f", Body::Forwarded(b"")).url("http://h"), "http://h/v1/kv/a%20b?x=%2f");
         assert_eq!(url("kv/data/a b?version=2"), "http://h/v1/kv/data/a%20b?version=2");
         assert_eq!(url("/database/creds/app"), "http://h/v1/database/creds/app");
     }

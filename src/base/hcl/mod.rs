@@ -93,6 +93,11 @@ impl Document {
         Block::root(self)
     }
 
+    /// Where each key stands, by its JSON pointer (without escapes): line and column from 1. Nothing for JSON texts.
+    pub fn places(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        self.positions.iter().map(|(pointer, at)| (pointer.as_str(), at.line, at.column))
+    }
+
     /// The value, in the mapping that the module's table shows.
     pub fn into_value(self) -> Value {
         Value::Object(self.map)

@@ -1,7 +1,8 @@
 //! The functions of templates: consul-template's text helpers, and what only a program on a host of its own may offer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -10,8 +11,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use gotmpl::{Value, ValueFunc};
 
 use super::values::{from_json, to_json};
-use super::{escape, layout, positions, sprig};
+use super::{consul, escape, files, layout, positions, prefixed, scratch, sprig, unavailable};
 use crate::base::Clock;
+use crate::base::nearest::nearest;
 
 /// Looks up an environment variable.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -26,7 +28,16 @@ const BUILTINS: &[&str] = &[
 
 /// A set of functions, cheap to clone.
 #[derive(Clone, Default)]
-pub struct Functions(BTreeMap<String, ValueFunc>);
+pub struct Functions {
+    known: BTreeMap<String, Function>,
+    denied: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+struct Function {
+    arity: RangeInclusive<usize>,
+    call: ValueFunc,
+}
 
 impl Functions {
     /// Only what Go's text/template has itself.
@@ -44,6 +55,8 @@ impl Functions {
         encodings(&mut set);
         escape::register(&mut set);
         sprig::register(&mut set);
+        prefixed::register(&mut set, clock);
+        consul::register(&mut set);
         let clock = Arc::clone(clock);
         set.add("timestamp", 0..=1, move |args| {
             let format = if args.is_empty() { "2006-01-02T15:04:05Z07:00".into() } else { string(args, 0)? };
@@ -55,8 +68,8 @@ impl Functions {
         set
     }
 
-    /// [`Functions::plain`], the environment (`env`, `envOrDefault`, `mustEnv`) and files (`file`): for the agent, whose
-    /// templates come from the pod that it runs in.
+    /// [`Functions::plain`], the environment (`env`, `envOrDefault`, `mustEnv`) and files (`file`, `writeToFile`): for the
+    /// agent, whose templates come from the pod that it runs in.
     pub fn host(clock: &Arc<dyn Clock>, variables: Variables) -> Self {
         let mut set = Self::plain(clock);
         let lookup = Arc::clone(&variables);
@@ -70,11 +83,18 @@ impl Functions {
             let name = string(args, 0)?;
             variables(&name).map(Value::from).ok_or_else(|| format!("the environment has no variable {name}"))
         });
-        set.add("file", 1..=1, |args| {
-            let path = string(args, 0)?;
-            std::fs::read_to_string(&path).map(Value::from).map_err(|error| format!("cannot read {path}: {error}"))
-        });
+        files::register(&mut set, None);
         set
+    }
+
+    /// Lets `file` and `writeToFile` see only what lies in `folder`.
+    pub fn confine(&mut self, folder: &Path) {
+        files::register(self, Some(folder.to_path_buf()));
+    }
+
+    /// Takes a function away.
+    pub fn deny(&mut self, name: &str) {
+        self.denied.insert(name.to_owned());
     }
 
     /// Adds a function, or replaces one, with the number of arguments that it takes.
@@ -84,36 +104,63 @@ impl Functions {
         arity: RangeInclusive<usize>,
         function: impl Fn(&[Value]) -> Result<Value, String> + Send + Sync + 'static,
     ) {
-        let owned = name.to_owned();
+        let (owned, allowed) = (name.to_owned(), arity.clone());
         let checked: ValueFunc = Arc::new(move |args| {
             let failure = |problem: String| gotmpl::TemplateError::Exec(format!("{owned}: {problem}"));
-            if !arity.contains(&args.len()) {
-                return Err(failure(format!("{} arguments, but it takes {}", args.len(), takes(&arity))));
+            if !allowed.contains(&args.len()) {
+                return Err(failure(counted(args.len(), &allowed)));
             }
             function(args).map_err(failure)
         });
-        self.0.insert(name.to_owned(), checked);
+        self.known.insert(name.to_owned(), Function { arity, call: checked });
     }
 
-    /// Takes over the functions of `other`, each once more with `prefix` before its name.
-    pub(super) fn adopt(&mut self, other: &Self, prefix: &str) {
-        for (name, function) in &other.0 {
-            self.0.insert(format!("{prefix}{name}"), Arc::clone(function));
-            self.0.insert(name.clone(), Arc::clone(function));
+    /// Takes over the functions of `other` with `prefix` before their names, and without it too if `both`.
+    pub(super) fn adopt(&mut self, other: Self, prefix: &str, both: bool) {
+        for (name, function) in other.known {
+            self.known.insert(format!("{prefix}{name}"), function.clone());
+            if both {
+                self.known.insert(name, function);
+            }
         }
     }
 
-    /// Whether templates may call `name`.
-    pub fn has(&self, name: &str) -> bool {
-        BUILTINS.contains(&name) || self.0.contains_key(name)
+    /// Whether templates may call `name` with `count` arguments.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    pub(super) fn allow(&self, name: &str, count: usize) -> Result<(), String> {
+        if self.denied.contains(name) {
+            return Err(format!("function {name:?} is denied by function_denylist"));
+        }
+        if let Some(arity) = self.known.get(name).map(|function| &function.arity).or(scratch::arity(name).as_ref()) {
+            let fits = arity.contains(&count);
+            return if fits { Ok(()) } else { Err(format!("{name}: {}", counted(count, arity))) };
+        }
+        match BUILTINS.contains(&name) {
+            true => Ok(()),
+            false => Err(unavailable::reason(name).unwrap_or_else(|| {
+                let names = self.known.keys().map(String::as_str).chain(BUILTINS.iter().copied());
+                let meant = nearest(name, names).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                format!("function {name:?} is not defined{meant}")
+            })),
+        }
     }
 
     /// The set for one rendering, which notes its progress in `place`.
     pub(super) fn for_render(&self, place: &Arc<AtomicUsize>) -> gotmpl::FuncMap {
-        let mut functions = self.0.clone();
+        let mut scratch = Self::none();
+        scratch::register(&mut scratch);
+        let all = self.known.iter().chain(&scratch.known);
+        let mut functions: gotmpl::FuncMap =
+            all.map(|(name, function)| (name.clone(), Arc::clone(&function.call))).collect();
         functions.insert(positions::NOTE.to_owned(), positions::noting(place));
         functions
     }
+}
+
+fn counted(given: usize, arity: &RangeInclusive<usize>) -> String {
+    format!("{given} arguments, but it takes {}", takes(arity))
 }
 
 fn takes(arity: &RangeInclusive<usize>) -> String {
@@ -249,7 +296,7 @@ fn numbers(set: &mut Functions) {
     });
 }
 
-fn holds(container: &Value, item: &Value) -> bool {
+pub(super) fn holds(container: &Value, item: &Value) -> bool {
     match container {
         Value::List(items) => items.contains(item),
         Value::Map(map) => map.values().any(|value| value == item),

@@ -1,12 +1,18 @@
 //! Go's text/template as Vault's users know it: parsed and checked once, rendered often, errors with line and column.
 
 mod balance;
+mod consul;
 pub mod escape;
+mod files;
 mod functions;
 mod layout;
 mod names;
 mod positions;
+mod prefixed;
+mod scratch;
 mod sprig;
+mod structured;
+mod unavailable;
 mod username;
 mod values;
 
@@ -85,6 +91,7 @@ impl Template {
             }
             bodies.push((define.name.to_string(), define.body));
         }
+        bodies.iter_mut().for_each(|(_, body)| scratch::name_methods(body));
         names::check(&bodies, functions).map_err(at)?;
         for (_, body) in &mut bodies {
             positions::mark(body);

@@ -1,7 +1,7 @@
-//! Functions, variables and templates that a template names must exist, so that a misspelling is found at once and not
+//! Functions, variables and templates that a template names must exist and fit, so that a misspelling is found at once and not
 //! when its branch is first taken.
 
-use gotmpl::parse::{BranchNode, Expr, ListNode, Node, PipeNode, SmolStr};
+use gotmpl::parse::{BranchNode, CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
 use super::{Functions, Problem};
 
@@ -56,8 +56,8 @@ impl Checker<'_> {
     }
 
     fn pipe(&mut self, pipe: &PipeNode) -> Result<(), Problem> {
-        for argument in pipe.commands.iter().flat_map(|command| &command.args) {
-            self.expression(argument)?;
+        for (number, command) in pipe.commands.iter().enumerate() {
+            self.command(command, number > 0)?;
         }
         for name in &pipe.decl {
             if !pipe.is_assign {
@@ -69,11 +69,32 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// A function with its arguments, of which the last comes through the pipe if `piped`; or a single value.
+    fn command(&mut self, command: &CommandNode, piped: bool) -> Result<(), Problem> {
+        let Some((first, rest)) = command.args.split_first() else { return Ok(()) };
+        let count = rest.len() + usize::from(piped);
+        let function = match first {
+            Expr::Chain(_, inner, _) => inner,
+            other => other,
+        };
+        match function {
+            Expr::Identifier(pos, name) => self.call(*pos, name, count)?,
+            _ if count > 0 => {
+                let message = "this is no function, and so takes no arguments".to_owned();
+                return Err(Problem { offset: first.pos().offset, message });
+            }
+            _ => self.expression(first)?,
+        }
+        rest.iter().try_for_each(|argument| self.expression(argument))
+    }
+
+    fn call(&self, pos: Pos, name: &str, count: usize) -> Result<(), Problem> {
+        self.functions.allow(name, count).map_err(|message| Problem { offset: pos.offset, message })
+    }
+
     fn expression(&mut self, expression: &Expr) -> Result<(), Problem> {
         match expression {
-            Expr::Identifier(pos, name) if !self.functions.has(name) => {
-                Err(Problem { offset: pos.offset, message: format!("function {name:?} is not defined") })
-            }
+            Expr::Identifier(pos, name) => self.call(*pos, name, 0),
             Expr::Variable(pos, name, _) if !self.variables.contains(name) => Err(undefined_variable(name, pos.offset)),
             Expr::Pipe(_, pipe) => self.pipe(pipe),
             Expr::Chain(_, inner, _) => self.expression(inner),

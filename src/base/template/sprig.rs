@@ -11,7 +11,7 @@ pub(super) fn register(set: &mut Functions) {
     text(&mut own);
     choices(&mut own);
     collections(&mut own);
-    set.adopt(&own, "sprig_");
+    set.adopt(own, "sprig_", true);
 }
 
 fn text(set: &mut Functions) {

@@ -1,5 +1,7 @@
 //! Templates as Vault's and consul-template's documentation shows them, and the errors that users will make.
 
+mod documentation;
+
 use serde_json::json;
 
 use super::*;
@@ -72,10 +74,16 @@ fn mistakes_are_found_when_the_template_is_parsed() {
     for (template, message) in [
         ("a\n  {{ with secret \"d\" }}\n{{ .Data }}", "template t:2:3: {{with}} has no {{end}}"),
         ("{{ if .a }}x{{ end }}\n{{ end }}\nlost", "template t:2:1: {{end}} closes nothing"),
-        ("{{ secert \"d\" }}", "template t:1:4: function \"secert\" is not defined"),
+        ("{{ secert \"d\" }}", "template t:1:4: function \"secert\" is not defined; did you mean secret?"),
         ("{{ if .a }}\n{{ nope | toJSON }}{{ end }}", "template t:2:4: function \"nope\" is not defined"),
         ("{{ $x }}", "template t:1:4: variable \"$x\" is not defined"),
         ("{{ if .a }}{{ $x := 1 }}{{ end }}{{ $x }}", "template t:1:37: variable \"$x\" is not defined"),
+        ("{{ secret }}", "template t:1:4: secret: 0 arguments, but it takes at least 1"),
+        ("{{ .a | join }}", "template t:1:9: join: 1 arguments, but it takes 2"),
+        ("{{ with (toJSON .a .b) }}{{ end }}", "template t:1:10: toJSON: 2 arguments, but it takes 1"),
+        ("{{ .a \"x\" }}", "template t:1:4: this is no function, and so takes no arguments"),
+        ("{{ key \"a\" }}", "template t:1:4: key asks Consul, which lessor-agent does not talk to"),
+        ("{{ scratch.Set \"a\" }}", "template t:1:4: scratch.Set: 1 arguments, but it takes 2"),
         ("{{ template \"nope\" }}", "template t:1:4: template \"nope\" is not defined"),
     ] {
         assert_eq!(render(template).unwrap_err().to_string(), message, "{template}");
@@ -97,6 +105,50 @@ fn failures_while_rendering_have_a_place_and_quote_no_data() {
     let strict = Template::parse("t", "{{ with .a }}{{ end }}\n{{ .nope }}", None, &functions()).unwrap();
     let error = strict.render(&from_json(&json!({"a": 1})), Missing::Error).unwrap_err();
     assert_eq!(error.to_string(), "template t:2:4: map has no entry for key: nope");
+}
+
+#[test]
+fn pki_certificates_are_had_by_another_way_that_is_told() {
+    let error = render("{{ with pkiCert \"pki/issue/x\" \"common_name=a\" }}{{ .Cert }}{{ end }}").unwrap_err();
+    assert_eq!((error.line, error.column), (1, 9));
+    assert!(error.message.contains("`with secret` of the same path"), "{error}");
+}
+
+#[test]
+fn denied_functions_and_a_sandbox_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in/a");
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(&path, "text").unwrap();
+    let mut set = functions();
+    set.deny("env");
+    set.confine(&folder.path().join("in"));
+    let error = Template::parse("t", "{{ env \"HOME\" }}", None, &set).unwrap_err();
+    assert!(error.message.contains("denied by function_denylist"), "{error}");
+    let read = |path: &str| {
+        let template = Template::parse("t", &format!("{{{{ file {path:?} }}}}"), None, &set).unwrap();
+        template.render(&Value::Nil, Missing::Print)
+    };
+    assert_eq!(read(path.to_str().unwrap()).unwrap(), "text");
+    assert!(read("/etc/passwd").unwrap_err().message.contains("outside the sandbox_path"));
+}
+
+#[test]
+fn further_files_are_written_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/key.pem");
+    let call = |flags: &str| {
+        let text = format!("{{{{ \"PEM\" | writeToFile {path:?} \"\" \"\" \"0600\" }}}}rest{flags}");
+        render(&text).unwrap()
+    };
+    assert_eq!(call(""), "rest");
+    let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+    call("");
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), written);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "PEM");
+    let flags = format!("{{{{ writeToFile {path:?} \"\" \"\" \"0640\" \"more\" \"append,newline\" }}}}");
+    render(&flags).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "PEMmore\n");
 }
 
 #[test]

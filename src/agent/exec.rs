@@ -1,0 +1,147 @@
+//! The process that the agent runs with secrets in its environment: started, restarted, signalled, and its end passed on.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Child;
+
+use super::config::{Environment, ExecConfig};
+use super::write::FileError;
+use super::{Context, Error, command};
+use crate::base::Secret;
+
+/// At most one process at a time.
+pub struct Supervisor {
+    context: Arc<Context>,
+    child: Option<Child>,
+}
+
+impl Supervisor {
+    /// Nothing runs.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, child: None }
+    }
+
+    fn config(&self) -> Option<&ExecConfig> {
+        self.context.config.exec.as_ref()
+    }
+
+    /// Whether a process runs.
+    pub fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Starts the process, if there is one to start and it does not run yet; a running one is restarted if that is wanted.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub async fn adopt(&mut self, variables: &BTreeMap<String, Secret>) -> Result<(), Error> {
+        let Some(config) = self.config() else { return Ok(()) };
+        if self.child.is_some() && !config.restart {
+            tracing::info!("a variable has changed; the process keeps what it was started with");
+            return Ok(());
+        }
+        if self.child.is_some() {
+            tracing::info!("a variable has changed, restarting the process");
+            self.stop().await;
+        }
+        self.child = Some(self.spawn(variables)?);
+        Ok(())
+    }
+
+    fn spawn(&self, variables: &BTreeMap<String, Secret>) -> Result<Child, Error> {
+        let Some(config) = self.config() else { return Err(Error::NotReady("there is nothing to run".to_owned())) };
+        let words = &config.command;
+        let unusable = |problem| Error::NotReady(format!("exec.command: {problem}"));
+        let (program, mut command) = command::prepare(words, &Environment::default()).map_err(unusable)?;
+        command.envs(variables.iter().map(|(name, value)| (name, value.expose())));
+        if let Some(path) = &config.stdout {
+            command.stdout(append(path)?);
+        }
+        if let Some(path) = &config.stderr {
+            command.stderr(append(path)?);
+        }
+        let child = command.kill_on_drop(true).spawn().map_err(|source| Error::Exec { program, source })?;
+        tracing::info!(pid = child.id(), "started the process");
+        Ok(child)
+    }
+
+    /// Returns when the process has ended by itself, with the code that the agent ends with; never without a process.
+    pub async fn ended(&mut self) -> u8 {
+        let Some(child) = &mut self.child else { return std::future::pending().await };
+        let status = child.wait().await;
+        self.child = None;
+        match status {
+            Ok(status) => {
+                tracing::info!(%status, "the process has ended");
+                code(status)
+            }
+            Err(error) => {
+                tracing::error!(%error, "the process cannot be waited for");
+                1
+            }
+        }
+    }
+
+    /// Tells the process that a file has changed, if it wants to know.
+    pub fn files_changed(&self) {
+        if let Some(signal) = self.config().and_then(|config| config.reload_signal) {
+            self.signal(signal);
+        }
+    }
+
+    /// Passes a signal on.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().and_then(Child::id).and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(id) = id
+            && let Err(error) = kill_process(id, signal)
+        {
+            tracing::warn!(%error, "the process did not get a signal");
+        }
+    }
+
+    /// Ends the process: asked first, killed when it takes too long. The code is its own; 0 without a process.
+    pub async fn stop(&mut self) -> u8 {
+        let Some(config) = self.config() else { return 0 };
+        let (signal, patience) = (config.stop_signal, config.kill_timeout);
+        self.signal(signal);
+        let Some(mut child) = self.child.take() else { return 0 };
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = self.context.clock.sleep(patience) => {
+                tracing::warn!(after = patience.as_secs(), "the process did not end when asked to, killing it");
+                let _ = child.start_kill();
+                child.wait().await
+            }
+        };
+        status.map_or(1, code)
+    }
+}
+
+/// Shells' rule: what a process ended with, or 128 and the signal that ended it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+fn append(path: &Path) -> Result<Stdio, Error> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    Ok(file.map(Stdio::from).map_err(|source| FileError::new("write", path, source))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_that_of_shells() {
+        assert_eq!(code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(code(ExitStatus::from_raw(3 << 8)), 3);
+        assert_eq!(code(ExitStatus::from_raw(15)), 143);
+    }
+}

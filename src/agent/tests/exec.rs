@@ -1,0 +1,60 @@
+//! The supervised process: secrets in its environment, restarts, signals, and its end.
+
+use super::*;
+
+/// A process that notes its user and then runs `rest`.
+fn process(folder: &Path, rest: &str) -> Value {
+    json!(["sh", "-c", format!("cd {}; echo $DB_USER >> log; {rest}", folder.display())])
+}
+
+fn variables(command: &Value) -> Value {
+    json!({"exec": {"command": command}, "env_template": {"DB_USER": {"contents": USER}}, "template": []})
+}
+
+#[tokio::test]
+async fn the_process_has_the_secret_and_is_restarted_with_a_new_one() {
+    let engine = engine(3600, |_| renewed(1200)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let command = process(
+        folder.path(),
+        "trap 'echo asked >> log; exit' TERM; echo trapped >> log; while :; do sleep 0.02; done",
+    );
+    let mut stage = Stage::start(&engine, &[], variables(&command)).await;
+    stage.until_ready().await;
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    eventually("the process", || log() == "user-1\ntrapped\n").await;
+    let issued = || count(&engine, "GET database/creds/app") == 2;
+    stage.advance_until(300, "a second user", issued).await;
+    // From here on the clock stands, so that nobody loses patience with the process.
+    eventually("a restart", || log().ends_with("asked\nuser-2\ntrapped\n")).await;
+    stage.finish().await.unwrap();
+    assert!(log().ends_with("user-2\ntrapped\nasked\n"), "{}", log());
+    let lines = engine.lines();
+    assert_eq!(lines[lines.len() - 1], "PUT auth/token/revoke-self");
+}
+
+#[tokio::test]
+async fn the_agent_ends_as_the_process_does_and_gives_back_its_lease() {
+    let engine = engine(3600, |_| renewed(3600)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::start(&engine, &[], variables(&process(folder.path(), "exit 7"))).await;
+    assert_eq!(stage.task.await.unwrap().unwrap(), 7);
+    assert_eq!(count(&engine, "PUT sys/leases/revoke"), 1);
+    let stage = Stage::start(&engine, &[], variables(&json!("/nowhere/program"))).await;
+    let error = stage.task.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("cannot run /nowhere/program"), "{error}");
+}
+
+#[tokio::test]
+async fn signals_are_passed_on() {
+    let engine = engine(3600, |_| renewed(3600)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rest = "trap 'echo usr1 >> log; exit 3' USR1; echo trapped >> log; while :; do sleep 0.02; done";
+    let mut stage = Stage::start(&engine, &[], variables(&process(folder.path(), rest))).await;
+    stage.until_ready().await;
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    eventually("the trap", || log().ends_with("trapped\n")).await;
+    stage.signals.send(Signal::USR1).await.unwrap();
+    assert_eq!(stage.task.await.unwrap().unwrap(), 3);
+    assert!(log().ends_with("usr1\n"), "{}", log());
+}
