@@ -183,8 +183,9 @@ fn wake_roles(context: &Context, connection: &DatabaseConnection) {
 fn wake_secrets(context: &Context, role: &DatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.secrets.wake(|secret| {
-        let reference = &secret.spec.role_ref;
-        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        secret.spec.role_ref.as_ref().is_some_and(|reference| {
+            reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        })
     });
 }
 
@@ -192,8 +193,9 @@ fn wake_secrets(context: &Context, role: &DatabaseRole) {
 fn wake_static_secrets(context: &Context, role: &StaticDatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.static_secrets.wake(|secret| {
-        let reference = &secret.spec.role_ref;
-        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        secret.spec.role_ref.as_ref().is_some_and(|reference| {
+            reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        })
     });
 }
 

@@ -11,7 +11,6 @@ use super::sync::{Pass, seconds};
 use crate::api::AdditionalUser;
 use crate::api::additional_user::AdditionalUserStatus;
 use crate::api::dynamic_secret::LeaseStatus;
-use crate::api::names::engine_name;
 use crate::operator::error::Error;
 use crate::operator::metrics;
 use crate::operator::tenant::Tenant;
@@ -47,10 +46,12 @@ impl Pass<'_> {
     /// The additional users of the spec.
     fn wanted(&self) -> Result<Vec<Wanted<'_>>, Error> {
         let wanted = |user: &'_ AdditionalUser| -> Result<(Tenant, Option<u64>), Error> {
-            let namespace = user.role_ref.namespace.as_deref().unwrap_or(&self.namespace);
+            let missing =
+                || Error::refused("InvalidSpec", format!("spec.additionalUsers.{}.roleRef is missing", user.name));
+            let role = user.role_ref.as_ref().ok_or_else(missing)?.engine_name(&self.namespace);
             let field = format!("spec.additionalUsers.{}.ttl", user.name);
             let ttl = user.ttl.as_ref().map(|ttl| seconds(ttl, &field)).transpose()?;
-            Ok((Tenant { role: engine_name(namespace, &user.role_ref.name), ..self.tenant.clone() }, ttl))
+            Ok((Tenant { role, ..self.tenant.clone() }, ttl))
         };
         let users = &self.object.spec.additional_users;
         users.iter().map(|user| wanted(user).map(|(tenant, ttl)| (user.name.as_str(), tenant, ttl))).collect()

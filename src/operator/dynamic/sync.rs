@@ -16,7 +16,7 @@ use super::plan::{self, Replacement, Step};
 use super::record::{LeaseRecord, PreviousLease};
 use super::refresh;
 use crate::api::condition::{self, READY, whole_seconds};
-use crate::api::names::{ADDITIONAL_LEASES, LEASE, OWNER, PREVIOUS_LEASES, RESTART, engine_name};
+use crate::api::names::{ADDITIONAL_LEASES, LEASE, OWNER, PREVIOUS_LEASES, RESTART};
 use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus, Period};
 use crate::base::{Secret, Timestamp, clock};
 use crate::operator::context::Context;
@@ -76,7 +76,7 @@ pub(super) fn tenant(object: &DynamicDatabaseSecret) -> Tenant {
         uid: object.uid().unwrap_or_default(),
         name: object.name_any(),
         service_account: spec.service_account_name.clone(),
-        role: engine_name(spec.role_ref.namespace.as_deref().unwrap_or(&namespace), &spec.role_ref.name),
+        role: spec.role_ref.as_ref().map(|role| role.engine_name(&namespace)).unwrap_or_default(),
         namespace,
     }
 }
@@ -90,8 +90,11 @@ impl<'a> Pass<'a> {
     ) -> Result<Self, Error> {
         let spec = &object.spec;
         let namespace = namespace_of(object);
-        let role_namespace = spec.role_ref.namespace.as_deref().unwrap_or(&namespace);
-        let role = context.roles.get(role_namespace, &spec.role_ref.name);
+        let Some(reference) = &spec.role_ref else {
+            return Err(Error::refused("InvalidSpec", "spec.roleRef is missing"));
+        };
+        let role_namespace = reference.namespace.as_deref().unwrap_or(&namespace);
+        let role = context.roles.get(role_namespace, &reference.name);
         let max_ttl = role.map(|role| seconds(&role.spec.max_ttl, "maxTTL")).transpose()?;
         let grace = seconds(&spec.rotation.grace, "spec.rotation.grace")?;
         let declared = spec.restart.as_ref().and_then(|restart| restart.expected_duration.as_ref());

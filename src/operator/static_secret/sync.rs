@@ -57,18 +57,21 @@ impl<'a> Pass<'a> {
     ) -> Result<Self, Error> {
         let spec = &object.spec;
         let namespace = namespace_of(object);
-        let role_namespace = spec.role_ref.namespace.as_deref().unwrap_or(&namespace);
+        let Some(role) = &spec.role_ref else {
+            return Err(Error::refused("InvalidSpec", "spec.roleRef is missing"));
+        };
+        let role_namespace = role.namespace.as_deref().unwrap_or(&namespace);
         context.owned.follow(&namespace);
         let tenant = Tenant {
             uid: object.uid().unwrap_or_default(),
             namespace: namespace.clone(),
             name: object.name_any(),
             service_account: spec.service_account_name.clone(),
-            role: engine_name(role_namespace, &spec.role_ref.name),
+            role: engine_name(role_namespace, &role.name),
         };
         Ok(Self {
             target: Target::new(context, object, &spec.destination),
-            role: context.static_roles.get(role_namespace, &spec.role_ref.name),
+            role: context.static_roles.get(role_namespace, &role.name),
             next: clock::add(context.clock.now(), LONGEST.mul_f64(context.random.jitter(0.1))),
             problems: Vec::new(),
             object,
