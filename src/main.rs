@@ -109,6 +109,7 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
         token_file: flags.token_file,
         database_mount: flags.database_mount,
         namespaces: flags.namespaces,
+        login_secrets: flags.login_secrets,
         audience: flags.engine.token_audience,
         identity,
         election,

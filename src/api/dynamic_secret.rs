@@ -248,6 +248,9 @@ pub struct LeaseStatus {
     /// The moment past which it cannot be renewed, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_expiry: Option<Time>,
+    /// The CredentialEngine that it is of, `NAMESPACE/NAME`; none for the installed engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// A user whose credential was replaced.

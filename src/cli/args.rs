@@ -171,6 +171,11 @@ pub struct Operator {
     #[arg(long, value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
+    /// What the names of the Secrets in the operator's own namespace begin with that hold its logins at other engines; `-0` to `-f`
+    /// follow.
+    #[arg(long, default_value = "lessor-operator-logins")]
+    pub login_secrets: String,
+
     /// The ClusterRole that the operator binds to itself in every namespace that has objects of Lessor's kinds. Without it the
     /// operator must have its rights already.
     #[arg(long, value_name = "NAME", requires = "service_account", conflicts_with = "namespaces")]

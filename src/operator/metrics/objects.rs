@@ -24,6 +24,7 @@ pub fn render(context: &Context, text: &mut Text) {
     collect(&mut rows, &context.secrets.all());
     collect(&mut rows, &context.static_roles.all());
     collect(&mut rows, &context.static_secrets.all());
+    collect(&mut rows, &context.engines.all());
     write(&rows, text);
 }
 

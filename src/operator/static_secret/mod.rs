@@ -33,6 +33,7 @@ impl Kind for StaticDatabaseSecret {
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         // The account is the role's, and Kubernetes removes the Secret with its owner.
         let uid = self.uid().unwrap_or_default();
+        context.external.sessions.end(&uid).await;
         context.rollouts.board.forget(&uid);
         Ok(())
     }
