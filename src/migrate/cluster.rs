@@ -87,7 +87,8 @@ async fn list(client: &Client, kind: &str, scope: &Scope) -> Result<Option<Vec<D
     };
     match api.list(&ListParams::default()).await {
         Ok(list) => Ok(Some(list.items)),
-        Err(Error::Api(status)) if status.is_not_found() => Ok(None),
+        // Of a group that it does not know, the API server gives no reason besides.
+        Err(Error::Api(status)) if status.code == 404 => Ok(None),
         Err(source) => Err(ClusterError::List { kind: kind.to_owned(), place, source: Box::new(source) }),
     }
 }

@@ -101,6 +101,7 @@ impl Migration {
             secrets.extend(secret.map(|secret| (&source.key, &source.title, &source.metadata, secret)));
         }
         engines.build_rest(&mut findings);
+        say_what_is_unused(&input, &mut findings);
         let mut migration = Self { documents: Vec::new(), findings };
         for built in engines.into_built() {
             let mut object = CredentialEngine::new(&built.key.name, built.spec);
@@ -188,5 +189,32 @@ impl Migration {
             annotations,
             ..ObjectMeta::default()
         }
+    }
+}
+
+/// Names what nobody refers to, and what therefore has become of no object.
+fn say_what_is_unused(input: &Input, findings: &mut Findings) {
+    let own = |key: &Key, reference: &Option<String>| reference.clone().or_else(|| key.namespace.clone());
+    let destinations = input.dynamics.values().map(|source| (&source.key, &source.spec.destination));
+    let destinations = destinations.chain(input.statics.values().map(|source| (&source.key, &source.spec.destination)));
+    let templates: Vec<Key> = destinations
+        .filter_map(|(key, destination)| Some((key, destination.transformation.as_ref()?)))
+        .flat_map(|(key, transformation)| transformation.transformation_refs.iter().map(move |one| (key, one)))
+        .map(|(key, one)| Key { namespace: own(key, &one.namespace), name: one.name.clone() })
+        .collect();
+    for unused in input.transformations.values().filter(|one| one.wanted && !templates.contains(&one.key)) {
+        findings.differs(&unused.title, "spec", "nobody refers to it; templates stand in the objects that use them");
+    }
+    let globals: Vec<Key> = input
+        .auths
+        .values()
+        .filter_map(|auth| Some((&auth.key, auth.spec.vault_auth_global_ref.as_ref()?)))
+        .map(|(key, one)| {
+            let name = one.name.clone().unwrap_or_else(|| "default".to_owned());
+            Key { namespace: own(key, &one.namespace), name }
+        })
+        .collect();
+    for unused in input.globals.values().filter(|one| one.wanted && !globals.contains(&one.key)) {
+        findings.differs(&unused.title, "spec", "no VaultAuth refers to it");
     }
 }

@@ -168,6 +168,8 @@ fn nothing_is_dropped_in_silence() {
             "VaultDynamicSecret odd/wrong: spec.renewalPercent: not carried over: the object cannot be read",
             "VaultDynamicSecret odd/deploy: spec.path: not carried over: aws/creds/deploy is a path of the aws engine",
             "ConfigMap odd/other: apiVersion: differs",
+            "SecretTransformation odd/idle: spec: differs: nobody refers to it",
+            "VaultAuthGlobal odd/idle: spec: differs: no VaultAuth refers to it",
         ],
     );
 }
