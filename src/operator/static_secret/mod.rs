@@ -15,7 +15,7 @@ use kube::ResourceExt;
 
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Done, Kind};
+use super::kind::{Done, Kind, PasswordTimes};
 use crate::api::{StaticDatabaseSecret, StaticDatabaseSecretStatus};
 
 #[async_trait]
@@ -28,6 +28,14 @@ impl Kind for StaticDatabaseSecret {
 
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error> {
         sync::Pass::new(self, context, status)?.run().await
+    }
+
+    fn password(&self) -> Option<PasswordTimes> {
+        let status = self.status.as_ref()?;
+        Some(PasswordTimes {
+            changed: status.last_rotation.as_ref()?.0,
+            due: status.next_rotation.as_ref().map(|next| next.0),
+        })
     }
 
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
