@@ -65,7 +65,7 @@ fn operator_policy(plan: &Plan, operator: &Operator) -> String {
     }
     // The operator must not widen its own login.
     text.push_str(&format!("path \"auth/{login}/role/{}\" {{ capabilities = [\"read\"] }}\n", operator.role));
-    for path in ["reset", "rotate-role"] {
+    for path in ["reset", "rotate-role", "rotate-root"] {
         text.push_str(&format!("path \"{database}/{path}/*\" {{ capabilities = [\"update\"] }}\n"));
     }
     for path in ["sys/leases/lookup", "sys/leases/renew", "sys/leases/revoke"] {
@@ -155,6 +155,7 @@ mod tests {
         assert!(!access.may(Operation::Read, "database/creds/a.b", &none));
         assert_eq!(access.may_write("database/static-roles/a.b", &none), (true, true));
         assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none));
+        assert_eq!(access.may_write("database/rotate-root/a.b", &none), (false, true));
         assert_eq!(access.may_write("sys/policies/password/default", &none), (false, false));
         assert_eq!(access.may_write("auth/token/create", &none), (false, false));
         assert_eq!(access.may_write("sys/policies/acl/default", &none), (false, false));

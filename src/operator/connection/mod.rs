@@ -1,25 +1,37 @@
-//! DatabaseConnections: into `database/config/NAMESPACE.NAME` of the engine.
+//! DatabaseConnections: into `database/config/NAMESPACE.NAME` of the engine, and their admin accounts' passwords out of everybody
+//! else's knowledge.
+
+mod body;
+mod root;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Secret as KubeSecret;
-use kube::{Api, Resource, ResourceExt};
-use serde_json::{Map, Value, json};
+use kube::runtime::events::EventType;
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
 
+use self::body::config;
+use self::root::{MARK, Root};
+pub(super) use self::secrets::text;
+use self::secrets::{Secrets, account_version};
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Done, Kind, describe, namespace_of};
-use super::{drift, leases};
+use super::kind::{Done, Kind, PasswordTimes, describe, namespace_of};
+use super::{configuration, drift, leases};
 use crate::api::condition::{self, READY};
+use crate::api::connection::CredentialsRef;
 use crate::api::names::engine_name;
-use crate::api::{DatabaseConnection, DatabaseConnectionSpec, DatabaseConnectionStatus};
-use crate::base::Secret;
+use crate::api::{DatabaseConnection, DatabaseConnectionStatus};
+use crate::base::telemetry;
 use crate::client;
 
 /// How often a connection is compared with its Secrets and with the engine.
 const RESYNC: Duration = Duration::from_secs(60);
+/// The reason of a connection whose database cannot be reached, or does not let the engine in.
+const CONNECTION_FAILED: &str = "ConnectionFailed";
 
 #[async_trait]
 impl Kind for DatabaseConnection {
@@ -32,23 +44,20 @@ impl Kind for DatabaseConnection {
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error> {
         let namespace = namespace_of(self);
         let name = engine_name(&namespace, &self.name_any());
-        let secrets = Secrets::read(context, &namespace, &self.spec).await?;
-        let body = config(&self.spec, &secrets, &namespace)?;
         let path = format!("{}/config/{name}", context.database_mount);
-        let settled = status.observed_generation == self.meta().generation
-            && condition::get(&status.conditions, READY).is_some_and(|ready| ready.status == "True")
-            && status.secret_versions == secrets.versions;
-        if !settled || !in_engine(context, &path, &body).await? {
-            context.session.write(&path, &body).await.map_err(|error| refusal(&describe(self), error))?;
-        }
-        status.engine_name = Some(name.clone());
-        status.secret_versions = secrets.versions;
+        let pass = Pass { object: self, context, namespace: &namespace, name: &name, path: &path };
+        pass.run(status).await?;
         let tried = if self.spec.verify { " and has connected with it" } else { "" };
         Ok(Done {
             reason: "Configured",
             message: format!("the engine has the connection as {name:?}{tried}"),
             next: RESYNC.mul_f64(context.random.jitter(0.1)),
         })
+    }
+
+    fn password(&self) -> Option<PasswordTimes> {
+        let rotation = self.status.as_ref()?.root_rotation.as_ref()?;
+        Some(PasswordTimes { changed: rotation.last.0, due: rotation.next.as_ref().map(|next| next.0) })
     }
 
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
@@ -68,109 +77,132 @@ impl Kind for DatabaseConnection {
     }
 }
 
-/// What the Secrets of a connection hold.
-#[derive(Default)]
-struct Secrets {
-    account: Option<(String, Secret)>,
-    ca: Option<String>,
-    certificate: Option<(String, Secret)>,
-    /// UID and version of each, to notice a change without keeping anything of it.
-    versions: BTreeMap<String, String>,
+/// One look at one connection.
+struct Pass<'a> {
+    object: &'a DatabaseConnection,
+    context: &'a Context,
+    namespace: &'a str,
+    name: &'a str,
+    path: &'a str,
 }
 
-impl Secrets {
-    async fn read(context: &Context, namespace: &str, spec: &DatabaseConnectionSpec) -> Result<Self, Error> {
-        let mut found = Self::default();
-        if let Some(reference) = &spec.credentials_secret_ref {
-            let field = "spec.credentialsSecretRef";
-            let secret = found.fetch(context, namespace, &reference.name, field).await?;
-            let username = text(&secret, &reference.username_key, namespace, field)?;
-            let password = Secret::new(text(&secret, &reference.password_key, namespace, field)?);
-            found.account = Some((username, password));
+impl Pass<'_> {
+    async fn run(&self, status: &mut DatabaseConnectionStatus) -> Result<(), Error> {
+        let spec = &self.object.spec;
+        let found = configuration::read(self.context, self.path).await?;
+        let mut root = Root::read(found.as_ref());
+        let mut engines_own = root.is_engines_own(status);
+        let mut secrets = Secrets::read(self.context, self.namespace, spec, !engines_own).await?;
+        if let Some(account) = self.account().filter(|_| engines_own) {
+            let version = account_version(self.context, self.namespace, account).await?;
+            secrets.versions.extend(version.map(|version| (account.name.clone(), version)));
         }
-        let Some(tls) = &spec.tls else { return Ok(found) };
-        if let Some(reference) = &tls.ca_secret_ref {
-            let field = "spec.tls.caSecretRef";
-            let secret = found.fetch(context, namespace, &reference.name, field).await?;
-            found.ca = Some(text(&secret, &reference.key, namespace, field)?);
+        let body = config(spec, &secrets, self.namespace, found.as_ref())?;
+        let settled = status.observed_generation == self.object.meta().generation
+            && condition::get(&status.conditions, READY).is_some_and(|ready| ready.status == "True")
+            && status.secret_versions == secrets.versions;
+        if !settled || !found.is_some_and(|found| is_same(&body, &found)) {
+            let edited = engines_own && status.secret_versions != secrets.versions;
+            if let Err(error) = self.write(&body, edited).await {
+                self.take_back(error, engines_own, status, &mut secrets).await?;
+                engines_own = false;
+            }
+            root = Root::read(configuration::read(self.context, self.path).await?.as_ref());
         }
-        if let Some(reference) = &tls.client_certificate_secret_ref {
-            let field = "spec.tls.clientCertificateSecretRef";
-            let secret = found.fetch(context, namespace, &reference.name, field).await?;
-            let certificate = text(&secret, "tls.crt", namespace, field)?;
-            found.certificate = Some((certificate, Secret::new(text(&secret, "tls.key", namespace, field)?)));
+        let version = |versions: &BTreeMap<String, String>| {
+            self.account().and_then(|account| versions.get(&account.name)).cloned()
+        };
+        // What the engine has replaced is what it was given last.
+        let replaced = version(if engines_own { &status.secret_versions } else { &secrets.versions });
+        let failure = self.change_first(&mut root, status).await?;
+        if status.root_rotation.is_none() {
+            status.root_rotation = root.last.map(|last| root::noted(last, replaced));
         }
-        Ok(found)
+        let present = version(&secrets.versions);
+        root.report(self.object, status, failure.as_deref(), present.as_deref(), self.context.clock.now());
+        status.engine_name = Some(self.name.to_owned());
+        status.secret_versions = secrets.versions;
+        Ok(())
     }
 
-    async fn fetch(
-        &mut self,
-        context: &Context,
-        namespace: &str,
-        name: &str,
-        field: &str,
-    ) -> Result<KubeSecret, Error> {
-        let api: Api<KubeSecret> = Api::namespaced(context.kube.clone(), namespace);
-        let found = api.get_opt(name).await;
-        let secret = found.map_err(Error::kube(format!("{field}: cannot read Secret {namespace}/{name}")))?;
-        let missing = || Error::waiting("SecretNotFound", format!("{field}: Secret {namespace}/{name} does not exist"));
-        let secret = secret.ok_or_else(missing)?;
-        let version = format!("{}/{}", secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default());
-        self.versions.insert(name.to_owned(), version);
-        Ok(secret)
+    fn account(&self) -> Option<&CredentialsRef> {
+        self.object.spec.credentials_secret_ref.as_ref()
     }
-}
 
-/// The text under a key of a Secret that `field` names.
-///
-/// # Errors
-/// [`Error::Refused`] when there is none.
-pub(super) fn text(secret: &KubeSecret, key: &str, namespace: &str, field: &str) -> Result<String, Error> {
-    let wrong = |problem: &str| {
-        let name = secret.name_any();
-        Error::refused("SecretIncomplete", format!("{field}: Secret {namespace}/{name} {problem} {key:?}"))
-    };
-    let value = secret.data.as_ref().and_then(|data| data.get(key)).ok_or_else(|| wrong("has no key"))?;
-    String::from_utf8(value.0.clone()).map_err(|_| wrong("holds something else than text under"))
-}
-
-/// The body of `database/config/…`. Roles may use the connection in its own namespace only, which their engine names tell.
-fn config(spec: &DatabaseConnectionSpec, secrets: &Secrets, namespace: &str) -> Result<Value, Error> {
-    let mut body = Map::new();
-    body.extend(spec.parameters.iter().map(|(key, value)| (key.clone(), json!(value))));
-    body.insert("plugin_name".into(), json!(spec.plugin));
-    body.insert("allowed_roles".into(), json!([format!("{namespace}.*")]));
-    body.insert("verify_connection".into(), json!(spec.verify));
-    let mut set = |key: &str, value: Option<Value>| value.map(|value| body.insert(key.to_owned(), value));
-    set("connection_url", spec.connection_url.as_ref().map(|url| json!(url)));
-    set("username_template", spec.username_template.as_ref().map(|template| json!(template)));
-    if let Some((username, password)) = &secrets.account {
-        set("username", Some(json!(username)));
-        set("password", Some(json!(password.expose())));
-    }
-    set("tls_ca", secrets.ca.as_ref().map(|pem| json!(pem)));
-    if let Some((certificate, key)) = &secrets.certificate {
-        set("tls_certificate", Some(json!(certificate)));
-        set("private_key", Some(json!(key.expose())));
-    }
-    if let Some(pool) = &spec.pool {
-        set("max_open_connections", pool.max_open_connections.map(|number| json!(number)));
-        set("max_idle_connections", pool.max_idle_connections.map(|number| json!(number)));
-        if let Some(lifetime) = &pool.max_connection_lifetime {
-            let seconds = lifetime.seconds("spec.pool.maxConnectionLifetime");
-            let seconds = seconds.map_err(|problem| Error::refused("InvalidConfiguration", problem))?;
-            set("max_connection_lifetime", Some(json!(format!("{seconds}s"))));
+    /// Writes the connection. After an edit of a Secret that is not read any more, the engine has to try its own password: only
+    /// so it shows whether that of the Secret is needed.
+    async fn write(&self, body: &Value, edited: bool) -> Result<(), Error> {
+        let mut body = body.clone();
+        if edited {
+            body["verify_connection"] = json!(true);
         }
+        let written = self.context.session.write(self.path, &body).await;
+        written.map(drop).map_err(|error| refusal(&describe(self.object), error))
     }
-    Ok(Value::Object(body))
+
+    /// After a failed write: where the engine's own password does not log in any more, and the Secret was edited since that was
+    /// made, its password is tried. The engine stores it only if it logs in.
+    async fn take_back(
+        &self,
+        error: Error,
+        engines_own: bool,
+        status: &mut DatabaseConnectionStatus,
+        secrets: &mut Secrets,
+    ) -> Result<(), Error> {
+        let Some(account) = self.account().filter(|_| engines_own && error.reason() == CONNECTION_FAILED) else {
+            return Err(error);
+        };
+        let replaced = status.root_rotation.as_ref().and_then(|rotation| rotation.secret_version.as_ref());
+        let present = secrets.versions.get(&account.name);
+        if present.is_none() || present == replaced {
+            return Err(error);
+        }
+        secrets.read_account(self.context, self.namespace, account).await?;
+        let mut body = config(&self.object.spec, secrets, self.namespace, None)?;
+        body["verify_connection"] = json!(true);
+        self.context.session.write(self.path, &body).await.map_err(|_| error)?;
+        status.root_rotation = None;
+        let note = format!(
+            "the engine's own password did not log in any more; that of Secret {}/{} does, and was taken over",
+            self.namespace, account.name
+        );
+        self.context.publish(self.object, EventType::Warning, "PasswordTakenOver", "Reconcile", &note).await;
+        Ok(())
+    }
+
+    /// Has the password of the Secret changed, if that is wanted and was not done. What fails is told, and tried again with the
+    /// next look; meanwhile the connection works as it is.
+    async fn change_first(
+        &self,
+        root: &mut Root,
+        status: &mut DatabaseConnectionStatus,
+    ) -> Result<Option<String>, Error> {
+        if !root.wants_first_change(self.object, status) {
+            return Ok(None);
+        }
+        let session = &self.context.session;
+        if !root.tells {
+            let mark = json!({ "plugin_name": self.object.spec.plugin, MARK: "true", "verify_connection": false });
+            let marked = session.write(self.path, &mark).await;
+            marked.map_err(Error::engine(format!("cannot mark {} at the engine", describe(self.object))))?;
+        }
+        let path = format!("{}/rotate-root/{}", self.context.database_mount, self.name);
+        if let Err(error) = session.write(&path, &json!({})).await {
+            return Ok(Some(telemetry::chain(&error)));
+        }
+        *root = Root::read(configuration::read(self.context, self.path).await?.as_ref());
+        if !root.tells {
+            root.last = Some(self.context.clock.now());
+        }
+        let note = "the engine has changed the admin account's password, and only it knows the present one";
+        self.context.publish(self.object, EventType::Normal, "RootRotated", "Reconcile", note).await;
+        Ok(None)
+    }
 }
 
 /// Whether the engine still has what it was given, as far as it tells.
-async fn in_engine(context: &Context, path: &str, body: &Value) -> Result<bool, Error> {
-    let answer = context.session.read(path).await;
-    let found = answer.map_err(Error::engine(format!("cannot read {path} from the engine")))?;
-    let Some(data) = found.and_then(|envelope| envelope.data) else { return Ok(false) };
-    Ok(!drift::differs(body, &data) && !drift::differs(body, &data["connection_details"]))
+fn is_same(body: &Value, found: &Value) -> bool {
+    !drift::differs(body, found) && !drift::differs(body, &found["connection_details"])
 }
 
 /// A refused configuration: a database that cannot be reached may come back, a wrong setting will not.
@@ -180,7 +212,7 @@ fn refusal(object: &str, error: client::Error) -> Error {
     }
     let text = error.to_string();
     if text.contains("verifying connection") || error.retryable() {
-        Error::waiting("ConnectionFailed", format!("the engine cannot connect to the database of {object}: {text}"))
+        Error::waiting(CONNECTION_FAILED, format!("the engine cannot connect to the database of {object}: {text}"))
     } else {
         Error::refused("InvalidConfiguration", format!("the engine refuses {object}: {text}"))
     }
@@ -189,30 +221,6 @@ fn refusal(object: &str, error: client::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spec(value: Value) -> DatabaseConnectionSpec {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn a_connection_serves_the_roles_of_its_own_namespace_only() {
-        let spec = spec(json!({
-            "connectionURL": "postgresql://{{username}}:{{password}}@db/app",
-            "credentialsSecretRef": { "name": "admin" },
-            "pool": { "maxOpenConnections": 8, "maxConnectionLifetime": "1h" },
-            "parameters": { "password_authentication": "scram-sha-256" },
-        }));
-        let secrets = Secrets { account: Some(("admin".into(), "pw".into())), ..Secrets::default() };
-        let body = config(&spec, &secrets, "shop").unwrap();
-        assert_eq!(
-            body,
-            json!({
-                "plugin_name": "postgresql-database-plugin", "allowed_roles": ["shop.*"], "verify_connection": true,
-                "connection_url": "postgresql://{{username}}:{{password}}@db/app", "username": "admin", "password": "pw",
-                "max_open_connections": 8, "max_connection_lifetime": "3600s", "password_authentication": "scram-sha-256",
-            })
-        );
-    }
 
     #[test]
     fn a_database_that_is_down_is_waited_for_and_a_wrong_setting_is_not() {
