@@ -10,7 +10,7 @@
 //! | 3 | `auth`, `secrets` | base, wire, storage; `secrets/database` also drivers |
 //! | 4 | `engine` | base, wire, storage, auth, secrets |
 //! | 5 | `server` | base, wire, engine, storage |
-//! | 5 | `operator`, `webhook` | base, api; operator also wire, client |
+//! | 5 | `operator`, `webhook`, `migrate` | base, api; operator also wire, client |
 //! | 5 | `agent`, `cli` | base, wire, client |
 //! | 6 | `main.rs`, `bin/lessor-agent.rs` | layer 5 |
 
@@ -39,6 +39,8 @@ pub mod engine;
 pub mod agent;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "operator")]
+pub mod migrate;
 #[cfg(feature = "operator")]
 pub mod operator;
 #[cfg(feature = "engine")]

@@ -5,13 +5,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::config::KubeConfigOptions;
 use lessor::api::crds;
+use lessor::base::Clock;
 use lessor::base::clock::SystemClock;
 use lessor::base::random::SystemRandom;
 use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
 use lessor::cli::{self, Cli, Command, args, ask};
 use lessor::client::{Client, ClientConfig, token_from_env};
+use lessor::migrate::{self, Found, Migration, Scope};
 use lessor::operator::{self, Election, TenantRole};
 use lessor::server::config::Config;
 use lessor::server::run::{self, Failure};
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
         }
     };
     match start(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "lessor: {}", telemetry::chain(&*error));
             ExitCode::from(1)
@@ -37,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> Result<(), Failure> {
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
     let config = match &cli.command {
         Command::Server(server) => Some(Config::load(&server.config)?),
         _ => None,
@@ -47,12 +50,14 @@ fn start(cli: Cli) -> Result<(), Failure> {
     let (level, format) = (cli.log_level.or(level).unwrap_or_default(), cli.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
     if let Command::Crds(flags) = &cli.command {
-        return print_crds(flags);
+        print_crds(flags)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = shutdown::on_signals()?;
-        match cli.command {
+        let ended = match cli.command {
+            Command::Migrate(flags) => return run_migrate(flags).await,
             Command::Dev(dev) => run_dev(dev, shutdown).await,
             Command::Server(_) => match config {
                 Some(config) => run::server(config, shutdown).await,
@@ -66,7 +71,8 @@ fn start(cli: Cli) -> Result<(), Failure> {
                 print(&ask::lease_list(&asking(&flags.ask)?, list).await?)
             }
             Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask)?, &flags).await?),
-        }
+        };
+        ended.map(|()| ExitCode::SUCCESS)
     })
 }
 
@@ -93,6 +99,41 @@ fn print_crds(flags: &args::Crds) -> Result<(), Failure> {
     }
 }
 
+/// Prints what Vault Secrets Operator's objects become, and on standard error what is to be known about it.
+async fn run_migrate(flags: args::Migrate) -> Result<ExitCode, Failure> {
+    let (objects, namespace) = if flags.files.is_empty() {
+        let kubeconfig = KubeConfigOptions { context: flags.context, ..KubeConfigOptions::default() };
+        let config = kube::Config::from_kubeconfig(&kubeconfig).await?;
+        let scope = match flags.namespace {
+            _ if flags.all_namespaces => Scope::All,
+            namespace => Scope::Namespace(namespace.unwrap_or_else(|| config.default_namespace.clone())),
+        };
+        (migrate::objects(&kube::Client::try_from(config)?, &scope).await?, None)
+    } else {
+        let mut objects = Vec::new();
+        for file in &flags.files {
+            let text = match file.as_str() {
+                "-" => std::io::read_to_string(std::io::stdin()).map_err(|error| format!("standard input: {error}"))?,
+                path => std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
+            };
+            let documents = migrate::documents(file, &text)?;
+            objects.extend(documents.into_iter().map(|object| Found { object, wanted: true }));
+        }
+        (objects, flags.namespace)
+    };
+    let options = migrate::Options { namespace, vso_namespace: flags.vso_namespace, take_over: flags.take_over };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let migration = Migration::of(objects, &options, &clock)?;
+    let mut said = std::io::stderr().lock();
+    for finding in migration.findings() {
+        writeln!(said, "{finding}")?;
+    }
+    if migration.is_complete() || !flags.strict {
+        print(&migration.yaml())?;
+    }
+    Ok(if migration.is_complete() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
 async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), Failure> {
     let mut engine = ClientConfig::new(flags.engine.engine_address);
     engine.tls.ca_file = flags.engine.engine_ca_file;
@@ -109,6 +150,7 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
         token_file: flags.token_file,
         database_mount: flags.database_mount,
         namespaces: flags.namespaces,
+        login_secrets: flags.login_secrets,
         audience: flags.engine.token_audience,
         identity,
         election,

@@ -44,7 +44,7 @@ pub async fn restart_operator() {
 }
 
 /// Everything that must not change: leases, versions of Secrets, generations of workloads.
-async fn state(client: &Client, namespace: &str, engine: &Installed) -> BTreeMap<String, String> {
+pub async fn state(client: &Client, namespace: &str, engine: &Installed) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
@@ -61,7 +61,8 @@ async fn state(client: &Client, namespace: &str, engine: &Installed) -> BTreeMap
     found
 }
 
-fn restarted(name: &str) -> String {
+/// A DynamicDatabaseSecret and a Deployment of the same name that it restarts.
+pub fn restarted(name: &str) -> String {
     let image = variable("LESSOR_TESTAPP_IMAGE");
     format!(
         "{}  restart:\n    targets: [{{kind: Deployment, name: {name}}}]\n---\napiVersion: apps/v1\nkind: Deployment\n\

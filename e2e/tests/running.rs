@@ -21,7 +21,8 @@ const SOON: Duration = Duration::from_secs(60);
 /// From the request to stop until another replica has served a new object.
 const HAND_OVER: Duration = Duration::from_secs(5);
 
-async fn scale(replicas: usize) {
+/// Sets the number of replicas, and waits until they are there and one works.
+pub async fn scale(replicas: usize) {
     let count = format!("--replicas={replicas}");
     let scale = ["scale", "deployment", figures::OPERATOR, "--namespace", LESSOR_NAMESPACE, &count];
     let (scaled, said) = kubectl(&scale).await;

@@ -102,6 +102,23 @@ async fn a_bad_connection_is_refused_at_once() {
         (connection(json!({ "parameters": { "password": "x" } })), &["parameters may not set"]),
         (connection(json!({ "tls": { "caSecretRef": {} } })), &["spec.tls.caSecretRef.name", "Required"]),
         (connection(json!({ "connectionUrl": "x" })), &["connectionUrl"]),
+        (
+            connection(json!({ "rotateRoot": { "period": "1h", "schedule": "0 3 * * SUN" } })),
+            &["give either period or schedule"],
+        ),
+        (connection(json!({ "rotateRoot": { "window": "2h" } })), &["window goes with schedule"]),
+        (connection(json!({ "rotateRoot": { "onCreation": false } })), &["it needs a period or a schedule"]),
+        (connection(json!({ "rotateRoot": { "schedule": "0 3 *" } })), &["spec.rotateRoot.schedule"]),
+        (
+            connection(json!({ "rotateRoot": {}, "parameters": { "rotation_period": "60" } })),
+            &["take rotation_period, rotation_schedule"],
+        ),
+        (
+            connection(
+                json!({ "rotateRoot": {}, "connectionURL": "postgresql://db/app", "credentialsSecretRef": null }),
+            ),
+            &["that must be given"],
+        ),
     ])
     .await;
 }

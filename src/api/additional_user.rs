@@ -18,7 +18,22 @@ pub struct AdditionalUser {
     #[schemars(length(min = 1, max = 32), regex(pattern = r"^[A-Za-z][A-Za-z0-9_]*$"))]
     pub name: String,
     /// The DatabaseRole to have a user of. It must allow `serviceAccountName` of this namespace.
-    pub role_ref: RoleRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<RoleRef>,
+    /// Where the object has an engineRef: where the database engine is mounted there. Default: as for the first user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
+    )]
+    pub mount: Option<String>,
+    /// Where the object has an engineRef: what to ask for below the mount, such as `creds/owner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*(/[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*)*$")
+    )]
+    pub path: Option<String>,
     /// Asks for another life than the role's defaultTTL, up to its maxTTL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("additionalUsers.ttl must be at least 1s"))]

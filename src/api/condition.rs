@@ -10,6 +10,8 @@ pub const READY: &str = "Ready";
 pub const DEGRADED: &str = "Degraded";
 /// Whether an old credential still lives beside the new one.
 pub const ROTATING: &str = "Rotating";
+/// Whether the engine has changed the password of a connection's admin account, so that only it knows it.
+pub const ROOT_ROTATED: &str = "RootRotated";
 /// Whether the operator goes on trying what has not succeeded; there only while it holds.
 pub const RECONCILING: &str = "Reconciling";
 /// Whether nothing gets on until somebody changes something; there only while it holds.

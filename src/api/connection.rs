@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,11 @@ use super::condition::conditions;
     validation = Rule::new("!has(self.connectionURL) || !has(self.credentialsSecretRef) || self.connectionURL.contains('{{password}}')")
         .message("connectionURL must name the account of credentialsSecretRef as {{username}} and {{password}}, as in postgresql://{{username}}:{{password}}@host:5432/db"),
     validation = Rule::new("!has(self.connectionURL) || has(self.credentialsSecretRef) || !self.connectionURL.contains('{{password}}')")
-        .message("connectionURL asks for {{password}}, so credentialsSecretRef must name the Secret that holds it")
+        .message("connectionURL asks for {{password}}, so credentialsSecretRef must name the Secret that holds it"),
+    validation = Rule::new("!has(self.rotateRoot) || has(self.credentialsSecretRef)")
+        .message("rotateRoot changes the password of the account in credentialsSecretRef, so that must be given"),
+    validation = Rule::new("!has(self.rotateRoot) || !['rotation_period', 'rotation_schedule', 'rotation_window', 'disable_automated_rotation'].exists(name, has(self.parameters) && name in self.parameters)")
+        .message("rotateRoot says when the password changes; take rotation_period, rotation_schedule, rotation_window and disable_automated_rotation out of parameters")
 )]
 pub struct DatabaseConnectionSpec {
     /// The database plugin, by the name that it has in Vault.
@@ -60,6 +64,11 @@ pub struct DatabaseConnectionSpec {
     /// The Secret with the admin account that makes and drops users, in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsRef>,
+
+    /// Changes the admin account's password, so that only the engine knows it. The Secret is not read any more then; give the
+    /// engine an account of its own that nobody else logs in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_root: Option<RotateRoot>,
 
     /// How the engine checks the database's certificate, and its own one. The URL's `sslmode` says whether TLS is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +112,33 @@ pub struct CredentialsRef {
     #[serde(default = "password_key")]
     #[schemars(length(min = 1, max = 253))]
     pub password_key: String,
+}
+
+/// When the admin account's password changes.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.period) && has(self.schedule))").message("rotateRoot: give either period or schedule"),
+    validation = Rule::new("!has(self.window) || has(self.schedule)").message("rotateRoot: window goes with schedule"),
+    validation = Rule::new("self.onCreation || has(self.period) || has(self.schedule)")
+        .message("rotateRoot: with onCreation: false it needs a period or a schedule")
+)]
+pub struct RotateRoot {
+    /// Whether the password of the Secret is changed as soon as the engine has the connection.
+    #[serde(default = "yes")]
+    pub on_creation: bool,
+    /// How old a password gets. Default: no regular change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('5s')").message("rotateRoot.period must be at least 5s"))]
+    pub period: Option<Period>,
+    /// When the password changes, instead of `period`: minute, hour, day of month, month and day of week as in cron, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), regex(pattern = r"^\S+( +\S+){4}$"))]
+    pub schedule: Option<String>,
+    /// How long after a moment of `schedule` the change may still begin; then it waits for the next moment. Default: any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1h')").message("rotateRoot.window must be at least 1h"))]
+    pub window: Option<Period>,
 }
 
 /// Certificates, each in a Secret of the same namespace.
@@ -165,7 +201,8 @@ pub struct DatabaseConnectionStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: the engine has the connection and, if asked to, has tried it.
+    /// Ready: the engine has the connection and, if asked to, has tried it. Degraded: the admin account's password could not be
+    /// changed. RootRotated: only the engine knows that password, and the Secret is not read any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -175,6 +212,23 @@ pub struct DatabaseConnectionStatus {
     /// Versions of the Secrets that the engine was given, to notice a change.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secret_versions: BTreeMap<String, String>,
+    /// The change of the admin account's password, since there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_rotation: Option<RootRotation>,
+}
+
+/// The last change of the admin account's password.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RootRotation {
+    /// When it was.
+    pub last: Time,
+    /// When the next is due, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Time>,
+    /// The version of the Secret whose password was replaced, to notice that it was edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_version: Option<String>,
 }
 
 conditions!(DatabaseConnectionStatus);

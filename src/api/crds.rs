@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 
-use super::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
+use super::{
+    CredentialEngine, DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret,
+};
 
 /// Why the files could not be written or compared.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,7 @@ fn list(paths: &[PathBuf]) -> String {
 /// The definition of every kind.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let kinds = [
+        CredentialEngine::crd(),
         DatabaseConnection::crd(),
         DatabaseRole::crd(),
         DynamicDatabaseSecret::crd(),

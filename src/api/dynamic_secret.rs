@@ -2,6 +2,8 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use super::Period;
 use super::additional_user::{AdditionalUser, AdditionalUserStatus};
 use super::condition::conditions;
 pub use super::destination::Destination;
+use super::engine::{EngineRef, RequestMethod};
+use super::names::engine_name;
 use super::restart::RotationWindow;
 pub use super::restart::{Restart, RestartStatus};
 
@@ -26,6 +30,8 @@ pub use super::restart::{Restart, RestartStatus};
     category = "lessor",
     doc = "A short-lived database user, delivered as a Secret: renewed while it may live, replaced in time, dropped with this object.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.roleRef.name"),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engineRef.name", priority = 1),
+    printcolumn(name = "Path", type_ = "string", json_path = ".spec.path", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".spec.destination.name"),
     printcolumn(name = "Username", type_ = "string", json_path = ".status.username"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.lease.expires"),
@@ -53,6 +59,16 @@ pub use super::restart::{Restart, RestartStatus};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("has(self.roleRef) != has(self.engineRef)")
+        .message("give either roleRef or, for a user of another engine, engineRef with path"),
+    validation = Rule::new("has(self.engineRef) == has(self.path)")
+        .message("engineRef and path go together"),
+    validation = Rule::new("has(self.engineRef) || !(has(self.mount) || has(self.params) || has(self.method))")
+        .message("mount, params and method go with engineRef"),
+    validation = Rule::new("!has(self.engineRef) || !(has(self.ttl) || (has(self.additionalUsers) && self.additionalUsers.exists(user, has(user.ttl))))")
+        .message("ttl goes with roleRef: of another engine it is the role that says how long a user lives; what it can be asked for goes into params"),
+    validation = Rule::new("!has(self.additionalUsers) || self.additionalUsers.all(user, has(user.roleRef) == has(self.roleRef) && has(user.path) == has(self.path))")
+        .message("additionalUsers: each has a roleRef or, with engineRef, a path of the same engine"),
     validation = Rule::new("!has(self.refreshAfter) || duration(self.refreshAfter) > duration(self.rotation.grace)")
         .message("refreshAfter must be longer than rotation.grace, or old users would never be gone"),
     validation = Rule::new("!has(self.additionalUsers) || !has(self.destination.templates) || self.additionalUsers.all(user, !has(user.formats) || user.formats.all(key, !(key in self.destination.templates)))")
@@ -62,7 +78,39 @@ pub use super::restart::{Restart, RestartStatus};
 )]
 pub struct DynamicDatabaseSecretSpec {
     /// The DatabaseRole to have a user of. It must allow `serviceAccountName` of this namespace.
-    pub role_ref: RoleRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<RoleRef>,
+
+    /// The engine to have a user of, instead of a DatabaseRole. It must allow this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_ref: Option<EngineRef>,
+
+    /// With engineRef: where the database engine is mounted. Default: `database`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
+    )]
+    pub mount: Option<String>,
+
+    /// With engineRef: what to ask for below the mount, such as `creds/app`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*(/[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*)*$")
+    )]
+    pub path: Option<String>,
+
+    /// With engineRef: what to send along, by the names that the engine gives its parameters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = { "type": "string", "maxLength": 4096 }))]
+    #[x_kube(validation = Rule::new("self.all(key, key.matches('^[A-Za-z_][A-Za-z0-9_.-]{0,62}$'))")
+        .message("params: a name consists of letters, digits, '_', '.' and '-'"))]
+    pub params: BTreeMap<String, String>,
+
+    /// With engineRef: how to ask. Default: `GET`, or `POST` where there are params.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<RequestMethod>,
 
     /// The ServiceAccount of this namespace that asks for the user: the operator logs in as it, never with its own rights.
     #[serde(default = "default_account")]
@@ -80,7 +128,7 @@ pub struct DynamicDatabaseSecretSpec {
     )]
     pub additional_users: Vec<AdditionalUser>,
 
-    /// Asks for another life than the role's defaultTTL, up to its maxTTL.
+    /// With roleRef: asks for another life than the role's defaultTTL, up to its maxTTL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s')").message("ttl must be at least 1s"))]
     pub ttl: Option<Period>,
@@ -115,6 +163,13 @@ pub struct RoleRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub namespace: Option<String>,
+}
+
+impl RoleRef {
+    /// What the role is called in the engine. `own` is the namespace of the object that refers to it.
+    pub fn engine_name(&self, own: &str) -> String {
+        engine_name(self.namespace.as_deref().unwrap_or(own), &self.name)
+    }
 }
 
 /// How one user follows another.
@@ -167,6 +222,10 @@ pub struct DynamicDatabaseSecretStatus {
     /// The last restart of the targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartStatus>,
+    /// With engineRef: how long a user lives at most before another takes its place, whole seconds, as the engine answered when the
+    /// last one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_life: Option<i64>,
     /// How long the next rollout is expected to take, whole seconds: learned from the last ones or, before the first, guessed
     /// from how long the pods took to become ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +248,9 @@ pub struct LeaseStatus {
     /// The moment past which it cannot be renewed, as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub final_expiry: Option<Time>,
+    /// The CredentialEngine that it is of, `NAMESPACE/NAME`; none for the installed engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 /// A user whose credential was replaced.

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod crds;
 pub mod destination;
 pub mod dynamic_secret;
+pub mod engine;
 pub mod names;
 pub mod period;
 pub mod restart;
@@ -18,6 +19,7 @@ pub use connection::{DatabaseConnection, DatabaseConnectionSpec, DatabaseConnect
 pub use crds::crds;
 pub use destination::Destination;
 pub use dynamic_secret::{DynamicDatabaseSecret, DynamicDatabaseSecretSpec, DynamicDatabaseSecretStatus};
+pub use engine::{CredentialEngine, CredentialEngineSpec, CredentialEngineStatus};
 pub use period::Period;
 pub use role::{DatabaseRole, DatabaseRoleSpec, DatabaseRoleStatus};
 pub use static_role::{StaticDatabaseRole, StaticDatabaseRoleSpec, StaticDatabaseRoleStatus};

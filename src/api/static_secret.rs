@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::conditions;
 use super::dynamic_secret::{Destination, Restart, RestartStatus, RoleRef};
+use super::engine::EngineRef;
 
 /// The account of a StaticDatabaseRole, delivered as a Secret.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ use super::dynamic_secret::{Destination, Restart, RestartStatus, RoleRef};
     category = "lessor",
     doc = "The account of a StaticDatabaseRole, delivered as a Secret that follows every change of its password.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.roleRef.name"),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engineRef.name", priority = 1),
+    printcolumn(name = "Path", type_ = "string", json_path = ".spec.path", priority = 1),
     printcolumn(name = "Secret", type_ = "string", json_path = ".spec.destination.name"),
     printcolumn(name = "Username", type_ = "string", json_path = ".status.username"),
     printcolumn(name = "Rotated", type_ = "date", json_path = ".status.lastRotation"),
@@ -37,9 +40,38 @@ use super::dynamic_secret::{Destination, Restart, RestartStatus, RoleRef};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.roleRef) != has(self.engineRef)")
+        .message("give either roleRef or, for an account of another engine, engineRef with path"),
+    validation = Rule::new("has(self.engineRef) == has(self.path)")
+        .message("engineRef and path go together"),
+    validation = Rule::new("has(self.engineRef) || !has(self.mount)")
+        .message("mount goes with engineRef")
+)]
 pub struct StaticDatabaseSecretSpec {
     /// The StaticDatabaseRole whose account to deliver. It must allow `serviceAccountName` of this namespace.
-    pub role_ref: RoleRef,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role_ref: Option<RoleRef>,
+
+    /// The engine whose account to deliver, instead of a StaticDatabaseRole. It must allow this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_ref: Option<EngineRef>,
+
+    /// With engineRef: where the database engine is mounted. Default: `database`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")
+    )]
+    pub mount: Option<String>,
+
+    /// With engineRef: what to ask for below the mount, such as `static-creds/app`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*(/[A-Za-z0-9_~@:+=-][A-Za-z0-9._~@:+=-]*)*$")
+    )]
+    pub path: Option<String>,
 
     /// The ServiceAccount of this namespace that asks for the password: the operator logs in as it, never with its own rights.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]

@@ -39,6 +39,8 @@ pub enum Command {
     Lease(Lease),
     /// Shows the users of a database that no lease names: a dry run, unless told to remove them.
     Orphans(Orphans),
+    /// Prints Vault Secrets Operator's objects as Lessor's, and what of them could not be carried over.
+    Migrate(Migrate),
 }
 
 /// How a command for people reaches the engine. `LESSOR_…` and `BAO_…` variables are read like `VAULT_…`.
@@ -94,6 +96,40 @@ pub struct Orphans {
     /// Drop those that carry our mark.
     #[arg(long)]
     pub remove: bool,
+}
+
+/// Flags of `lessor migrate`. It ends with 0 when everything was carried over, with 2 when something was not, with 1 when it
+/// could not do its work.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// File with objects of secrets.hashicorp.com/v1beta1, `-` for standard input; may be given several times. Default: the
+    /// objects in the cluster of the kubeconfig.
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub files: Vec<String>,
+
+    /// The namespace to read in the cluster; of objects in files, the namespace where they name none.
+    #[arg(long, short = 'n', value_name = "NAMESPACE", conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+
+    /// Reads every namespace of the cluster.
+    #[arg(long, short = 'A', conflicts_with = "files")]
+    pub all_namespaces: bool,
+
+    /// The context of the kubeconfig. Default: its current one.
+    #[arg(long, value_name = "NAME", conflicts_with = "files")]
+    pub context: Option<String>,
+
+    /// Where Vault Secrets Operator runs: what names no VaultAuth or VaultConnection uses the ones called `default` there.
+    #[arg(long, value_name = "NAMESPACE", default_value = "vault-secrets-operator-system")]
+    pub vso_namespace: String,
+
+    /// Takes over the Secrets that Vault Secrets Operator has made, so that they need not be deleted first.
+    #[arg(long)]
+    pub take_over: bool,
+
+    /// Prints no object unless everything was carried over.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Flags of `lessor crds`.
@@ -170,6 +206,11 @@ pub struct Operator {
     /// Namespaces to watch, separated by commas. Default: all.
     #[arg(long, value_delimiter = ',')]
     pub namespaces: Vec<String>,
+
+    /// What the names of the Secrets in the operator's own namespace begin with that hold its logins at other engines; `-0` to `-f`
+    /// follow.
+    #[arg(long, default_value = "lessor-operator-logins")]
+    pub login_secrets: String,
 
     /// The ClusterRole that the operator binds to itself in every namespace that has objects of Lessor's kinds. Without it the
     /// operator must have its rights already.

@@ -65,6 +65,23 @@ impl Error {
         matches!(self, Self::Api { status: 403, .. })
     }
 
+    /// 403 in the words that engines have for a token that they do not know, and not for one that may not: Vault adds
+    /// `invalid token`, OpenBao leaves the list out that it puts a denial into.
+    pub fn is_unknown_token(&self) -> bool {
+        let Self::Api { status: 403, errors, .. } = self else { return false };
+        errors
+            .iter()
+            .any(|text| text == "permission denied" || text.contains("invalid token") || text.contains("bad token"))
+    }
+
+    /// 400 in answer to a renewal: the lease is unknown, expired or past its longest life. Vault answers 400, too, when the
+    /// database refuses to prolong the user; the lease lives on then.
+    pub fn is_lease_ended(&self) -> bool {
+        let Self::Api { status: 400, errors, .. } = self else { return false };
+        let says = |words: &str| errors.iter().any(|text| text.contains(words));
+        !says("failed to renew entry") || says("past the max TTL")
+    }
+
     /// Whether the same call may succeed later without anybody changing it.
     pub fn retryable(&self) -> bool {
         match self {
@@ -98,6 +115,18 @@ mod tests {
         );
         assert_eq!(error(&[]).to_string(), "database/creds/app: refused without a reason (HTTP 403)");
         assert!(error(&[]).is_denied() && !error(&[]).retryable());
+    }
+
+    #[test]
+    fn the_words_of_engines_tell_what_a_status_does_not() {
+        let error = |status, text: &str| Error::Api { path: "p".into(), status, errors: vec![text.into()] };
+        assert!(error(403, "permission denied").is_unknown_token());
+        assert!(error(403, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n").is_unknown_token());
+        assert!(!error(403, "1 error occurred:\n\t* permission denied\n\n").is_unknown_token());
+        assert!(error(400, "lease not found").is_lease_ended());
+        assert!(error(400, "failed to renew entry: past the max TTL, cannot renew").is_lease_ended());
+        assert!(!error(400, "failed to renew entry: connection refused").is_lease_ended());
+        assert!(!error(403, "permission denied").is_lease_ended());
     }
 
     #[test]

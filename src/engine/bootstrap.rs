@@ -67,7 +67,7 @@ fn operator_policy(plan: &Plan, operator: &Operator) -> String {
     }
     // The operator must not widen its own login.
     text.push_str(&format!("path \"auth/{login}/role/{}\" {{ capabilities = [\"read\"] }}\n", operator.role));
-    for path in ["reset", "rotate-role"] {
+    for path in ["reset", "rotate-role", "rotate-root"] {
         text.push_str(&format!("path \"{database}/{path}/*\" {{ capabilities = [\"update\"] }}\n"));
     }
     for path in ["sys/leases/lookup", "sys/leases/renew", "sys/leases/revoke"] {
@@ -167,6 +167,7 @@ mod tests {
         assert!(!access.may(Operation::Read, "database/creds/a.b", &none, None));
         assert_eq!(access.may_write("database/static-roles/a.b", &none, None), (true, true));
         assert!(!access.may(Operation::Read, "database/static-creds/a.b", &none, None));
+        assert_eq!(access.may_write("database/rotate-root/a.b", &none, None), (false, true));
         assert_eq!(access.may_write("sys/policies/password/default", &none, None), (false, false));
         assert_eq!(access.may_write("auth/token/create", &none, None), (false, false));
         assert_eq!(access.may_write("sys/policies/acl/default", &none, None), (false, false));

@@ -1,18 +1,19 @@
 //! What every reconciler shares: clients, time, events, counters, and the watched objects of all kinds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::access::Access;
 use super::events::{self, Events, Recorders};
+use super::external::External;
 use super::fence::Fence;
 use super::leftovers::Leftovers;
 use super::metrics::Metrics;
@@ -25,7 +26,9 @@ use super::session::{LoginOptions, Session};
 use super::tenant::Tenants;
 use super::watched::Watched;
 use crate::api::names::MANAGER;
-use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
+use crate::api::{
+    CredentialEngine, DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret,
+};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
 use crate::client::Client;
@@ -47,6 +50,8 @@ pub struct Context {
     pub session: Session,
     /// The engine with the rights of tenants.
     pub tenants: Tenants,
+    /// Engines other than the installed one.
+    pub external: External,
     /// Mount of the database engine, without slashes at its ends.
     pub database_mount: String,
     /// Mount of the kubernetes login, without `auth/`.
@@ -69,6 +74,8 @@ pub struct Context {
     pub static_roles: Watched<StaticDatabaseRole>,
     /// All StaticDatabaseSecrets.
     pub static_secrets: Watched<StaticDatabaseSecret>,
+    /// All CredentialEngines.
+    pub engines: Watched<CredentialEngine>,
     /// All namespaces; `None` when the operator is limited to some and may not list them.
     pub namespaces: Option<Store<PartialObjectMeta<Namespace>>>,
     /// Who waits for a rollout, and who rolls.
@@ -118,6 +125,8 @@ pub struct Kinds {
     pub static_roles: Watched<StaticDatabaseRole>,
     /// All StaticDatabaseSecrets.
     pub static_secrets: Watched<StaticDatabaseSecret>,
+    /// All CredentialEngines.
+    pub engines: Watched<CredentialEngine>,
 }
 
 impl Context {
@@ -146,10 +155,28 @@ impl Context {
         let client = kube.clone();
         let recorders = Recorders::new(move || Recorder::new(client.clone(), reporter.clone()));
         let publishing = Publishing { recorders, queue };
-        let accounts = AccountTokens::new(kube.clone(), audience.clone(), clock.clone());
+        let accounts = Arc::new(AccountTokens::new(kube.clone(), clock.clone()));
+        let external = External::new(
+            kube.clone(),
+            options.login_secrets,
+            accounts.clone(),
+            fence.clone(),
+            clock.clone(),
+            random.clone(),
+        );
+        let tenants = Tenants::new(
+            accounts,
+            audience.clone(),
+            engine.clone(),
+            mount.clone(),
+            fence.clone(),
+            metrics.clone(),
+            clock.clone(),
+        );
         let context = Self {
-            session: Session::new(engine.clone(), login, fence.clone(), clock.clone()),
-            tenants: Tenants::new(accounts, engine, mount.clone(), fence.clone(), metrics.clone(), clock.clone()),
+            session: Session::new(engine, login, fence.clone(), clock.clone()),
+            tenants,
+            external,
             database_mount: options.database_mount.trim_matches('/').to_owned(),
             auth_mount: mount,
             audience,
@@ -159,6 +186,7 @@ impl Context {
             secrets: kinds.secrets,
             static_roles: kinds.static_roles,
             static_secrets: kinds.static_secrets,
+            engines: kinds.engines,
             namespaces: None,
             rollouts: Rollouts::new(options.max_rollouts),
             ended,
@@ -204,6 +232,13 @@ impl Context {
             || self.secrets.any_in(namespace, except)
             || self.static_roles.any_in(namespace, except)
             || self.static_secrets.any_in(namespace, except)
+            || self.engines.any_in(namespace, except)
+    }
+
+    /// The labels of a namespace, none where there is no such namespace; `None` when the operator may not see them.
+    pub fn labels_of(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let found = self.namespaces.as_ref()?.get(&ObjectRef::new(namespace));
+        Some(found.map(|found| found.labels().clone()).unwrap_or_default())
     }
 
     /// Whether a namespace is being deleted, as far as that can be seen: nothing new can be made there, and what is there goes.
@@ -219,6 +254,7 @@ impl Context {
         self.secrets.ready().await;
         self.static_roles.ready().await;
         self.static_secrets.ready().await;
+        self.engines.ready().await;
         if let Some(namespaces) = &self.namespaces
             && namespaces.wait_until_ready().await.is_err()
         {

@@ -55,6 +55,12 @@ pub trait Kind: Object + Serialize {
         None
     }
 
+    /// When the password that the object keeps was changed, for metrics. Unlike a credential with a lease it does not end when a
+    /// change is late.
+    fn password(&self) -> Option<PasswordTimes> {
+        None
+    }
+
     /// Undoes what [`Kind::sync`] did. Idempotent.
     ///
     /// # Errors
@@ -89,6 +95,15 @@ pub struct Validity {
     pub expires: Timestamp,
     /// For how long it was last prolonged, or made, whole seconds.
     pub ttl: i64,
+}
+
+/// The age of a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordTimes {
+    /// When it was made, or taken over.
+    pub changed: Timestamp,
+    /// When the next one is due, if that is known.
+    pub due: Option<Timestamp>,
 }
 
 /// The namespace of a namespaced object.

@@ -15,7 +15,9 @@ use super::context::Context;
 use super::error::{self, Error};
 use super::kind::{Kind, describe, namespace_of};
 use crate::api::names::{LEFTOVER, MANAGED_BY, MANAGER};
-use crate::api::{DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret};
+use crate::api::{
+    CredentialEngine, DatabaseConnection, DatabaseRole, DynamicDatabaseSecret, StaticDatabaseRole, StaticDatabaseSecret,
+};
 
 /// The wait between two rounds while something is left.
 const ROUND: Duration = Duration::from_secs(5);
@@ -132,6 +134,7 @@ async fn undo_recorded(context: &Context, record: &ConfigMap) -> Result<(), Erro
     let text = record.data.as_ref().and_then(|data| data.get(OBJECT)).map_or("", String::as_str);
     let object: Value = serde_json::from_str(text).unwrap_or_default();
     match object["kind"].as_str() {
+        Some("CredentialEngine") => undo::<CredentialEngine>(context, object).await,
         Some("DatabaseConnection") => undo::<DatabaseConnection>(context, object).await,
         Some("DatabaseRole") => undo::<DatabaseRole>(context, object).await,
         Some("StaticDatabaseRole") => undo::<StaticDatabaseRole>(context, object).await,

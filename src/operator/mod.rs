@@ -7,6 +7,7 @@
 //! | `login_role.rs` (`allow.rs`) | whom a role of either kind lets in |
 //! | `dynamic/` | DynamicDatabaseSecret: credential, Secret, renewal, rotation, restart |
 //! | `static_secret/` | StaticDatabaseSecret: the password of a static role in a Secret, and the restarts after its changes |
+//! | `external/` | CredentialEngine: engines other than the installed one, and the logins there |
 //! | `rollout/` | restarts of the workloads that use a Secret, to the last old pod |
 //! | `workloads.rs` (`surplus.rs`) | pods and objects that are gone, to the engine; leases that are gone, to their objects |
 //! | `owned.rs` | Secrets that somebody edits or deletes, to their objects |
@@ -25,7 +26,7 @@
 //!
 //! | group | resources | verbs | for |
 //! |---|---|---|---|
-//! | lessor.dev | databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
+//! | lessor.dev | credentialengines, databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets | get, list, watch, patch | reading; patch sets the finalizer |
 //! | lessor.dev | the same with `/status` | patch | status |
 //! | lessor.dev | the same with `/finalizers` | update | owner references where OwnerReferencesPermissionEnforcement is on |
 //! | (core) | pods | get, list, watch | injected pods; pods that use a Secret |
@@ -41,11 +42,13 @@
 //! | group | resources | verbs | for |
 //! |---|---|---|---|
 //! | (core) | secrets | get, create, patch | admin accounts, destinations |
+//! | (core) | configmaps | get | CA certificates of other engines |
 //! | (core) | secrets | list, watch | metadata of those with its label (`owned.rs`) |
-//! | (core) | serviceaccounts/token | create | logging in as a tenant, audience `lessor` |
+//! | (core) | serviceaccounts/token | create | logging in as a tenant, audience `lessor` or what a CredentialEngine names |
 //!
 //! In its own namespace: coordination.k8s.io leases (get, create, update) for leader election; configmaps (list, create,
-//! delete) for clean-ups that have to wait (`leftovers.rs`).
+//! delete) for clean-ups that have to wait (`leftovers.rs`); secrets (create; get and patch of sixteen names) for logins at other
+//! engines (`external/ledger.rs`).
 //!
 //! # What it may do at the engine
 //!
@@ -63,6 +66,7 @@ mod drift;
 mod dynamic;
 mod error;
 mod events;
+mod external;
 mod fence;
 mod finalizer;
 mod health;
@@ -80,6 +84,7 @@ mod requests;
 mod role;
 mod rollout;
 mod same_name;
+mod secrets;
 mod service_account;
 mod session;
 mod slots;
@@ -101,11 +106,13 @@ use kube::runtime::{PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, ResourceExt};
 use tokio::sync::mpsc;
 
+use crate::api::engine::EngineRef;
 use crate::api::role::Allowed;
-use crate::api::{DatabaseConnection, DatabaseRole, StaticDatabaseRole};
+use crate::api::{CredentialEngine, DatabaseConnection, DatabaseRole, StaticDatabaseRole};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random, telemetry};
 use context::{Context, Kinds};
+use external::place::EngineName;
 use kind::namespace_of;
 use leader::Candidate;
 pub use options::{Election, Options, RunError, TenantRole};
@@ -130,11 +137,12 @@ pub async fn run(
     let (secrets, secret_feeds) = Watched::new(&namespaces);
     let (static_roles, static_role_feeds) = Watched::new(&namespaces);
     let (static_secrets, static_secret_feeds) = Watched::new(&namespaces);
+    let (engines, engine_feeds) = Watched::new(&namespaces);
     let (namespace_store, namespace_writer) = reflector::store();
     let (ended, ends) = mpsc::unbounded_channel();
     let (owned, followed) = OwnedSecrets::new();
     let (listen, election) = (options.listen, options.election.clone());
-    let kinds = Kinds { connections, roles, secrets, static_roles, static_secrets };
+    let kinds = Kinds { connections, roles, secrets, static_roles, static_secrets, engines };
     let (mut context, publishing) =
         Context::new(options, kube.clone(), clock.clone(), random.clone(), kinds, ended, owned)?;
     context.namespaces = namespaces.is_empty().then_some(namespace_store);
@@ -164,8 +172,10 @@ pub async fn run(
     parts.kind(secret_feeds, &context.secrets, |_, _| {});
     parts.kind(static_role_feeds, &context.static_roles, wake_static_secrets);
     parts.kind(static_secret_feeds, &context.static_secrets, |_, _| {});
+    parts.kind(engine_feeds, &context.engines, wake_users);
     parts.forever("the watch of rotations", static_role::watch_rotations(context.clone()));
-    parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces, ends));
+    parts.forever("the watch of workloads", workloads::run(context.clone(), namespaces.clone(), ends));
+    parts.forever("the watch of other engines", external::watch::run(context.clone(), namespaces));
     parts.forever("the watch of owned Secrets", owned::run(context.clone(), followed));
     parts.forever("the clean-up of deleted objects", leftovers::run(context.clone()));
     parts.begin(ready);
@@ -183,8 +193,9 @@ fn wake_roles(context: &Context, connection: &DatabaseConnection) {
 fn wake_secrets(context: &Context, role: &DatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.secrets.wake(|secret| {
-        let reference = &secret.spec.role_ref;
-        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        secret.spec.role_ref.as_ref().is_some_and(|reference| {
+            reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        })
     });
 }
 
@@ -192,9 +203,20 @@ fn wake_secrets(context: &Context, role: &DatabaseRole) {
 fn wake_static_secrets(context: &Context, role: &StaticDatabaseRole) {
     let (namespace, name) = (namespace_of(role), role.name_any());
     context.static_secrets.wake(|secret| {
-        let reference = &secret.spec.role_ref;
-        reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        secret.spec.role_ref.as_ref().is_some_and(|reference| {
+            reference.name == name && reference.namespace.clone().unwrap_or_else(|| namespace_of(secret)) == namespace
+        })
     });
+}
+
+/// An engine that became usable, or whom it allows, matters to the Secrets that use it.
+fn wake_users(context: &Context, engine: &CredentialEngine) {
+    let name = EngineName::of(engine);
+    let uses = |reference: Option<&EngineRef>, own: String| {
+        reference.is_some_and(|reference| EngineName::referred(reference, &own) == name)
+    };
+    context.secrets.wake(|secret| uses(secret.spec.engine_ref.as_ref(), namespace_of(secret)));
+    context.static_secrets.wake(|secret| uses(secret.spec.engine_ref.as_ref(), namespace_of(secret)));
 }
 
 /// Keeps the labels of all namespaces; a change of labels may change whom a role allows.

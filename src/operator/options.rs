@@ -24,6 +24,9 @@ pub struct Options {
     pub namespaces: Vec<String>,
     /// What gives the operator its rights in the namespaces that use it; `None`: it has them already.
     pub tenant_role: Option<TenantRole>,
+    /// What the names of the Secrets in the operator's own namespace begin with that hold logins at other engines. Usually
+    /// `lessor-operator-logins`.
+    pub login_secrets: String,
     /// Audience of the ServiceAccount tokens that tenants log in with. Usually `lessor`.
     pub audience: String,
     /// Names this process in events; its pod's name.

@@ -1,4 +1,4 @@
-//! Tokens of tenants' ServiceAccounts, one for all objects that act as the same account.
+//! Tokens of tenants' ServiceAccounts, one for all objects that act as the same account at the same engine.
 
 use std::sync::Arc;
 
@@ -24,40 +24,47 @@ pub struct AccountToken {
     pub fresh: bool,
 }
 
+/// Namespace, account and audiences.
+type Key = (String, String, Vec<String>);
+
 /// The tokens of all tenants.
 pub struct AccountTokens {
     kube: kube::Client,
-    audience: String,
     clock: Arc<dyn Clock>,
-    /// By namespace and name.
-    known: Slots<(String, String), Secret>,
+    known: Slots<Key, Secret>,
 }
 
 impl AccountTokens {
     /// No tokens yet.
-    pub fn new(kube: kube::Client, audience: String, clock: Arc<dyn Clock>) -> Self {
-        Self { kube, audience, known: Slots::new(clock.clone()), clock }
+    pub fn new(kube: kube::Client, clock: Arc<dyn Clock>) -> Self {
+        Self { kube, known: Slots::new(clock.clone()), clock }
     }
 
-    /// A token of the ServiceAccount; with `anew`, one that was made just now.
+    /// A token of the ServiceAccount for `audiences` (none: the Kubernetes API's own); with `anew`, one that was made just now.
     ///
     /// # Errors
     /// When the ServiceAccount does not exist, or the operator may not ask for its token.
-    pub async fn get(&self, namespace: &str, account: &str, anew: bool) -> Result<AccountToken, Error> {
-        let key = (namespace.to_owned(), account.to_owned());
+    pub async fn get(
+        &self,
+        namespace: &str,
+        account: &str,
+        audiences: &[String],
+        anew: bool,
+    ) -> Result<AccountToken, Error> {
+        let key = (namespace.to_owned(), account.to_owned(), audiences.to_vec());
         let make = || async {
             let asked = self.clock.now();
-            Ok((self.request(namespace, account).await?, clock::add_seconds(asked, USED)))
+            Ok((self.request(namespace, account, audiences).await?, clock::add_seconds(asked, USED)))
         };
         let (jwt, fresh) = self.known.get(key, |_| anew, make).await?;
         Ok(AccountToken { jwt, fresh })
     }
 
-    async fn request(&self, namespace: &str, account: &str) -> Result<Secret, Error> {
+    async fn request(&self, namespace: &str, account: &str, audiences: &[String]) -> Result<Secret, Error> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.kube.clone(), namespace);
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
-                audiences: Some(vec![self.audience.clone()]),
+                audiences: (!audiences.is_empty()).then(|| audiences.to_vec()),
                 expiration_seconds: i64::try_from(LIFE).ok(),
                 bound_object_ref: None,
             }),

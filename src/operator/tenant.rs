@@ -27,14 +27,15 @@ pub struct Tenant {
     pub name: String,
     /// The ServiceAccount that it acts as.
     pub service_account: String,
-    /// The login role at the engine.
+    /// The login role at the installed engine. For another engine, what stands for the path there.
     pub role: String,
 }
 
 /// Logins of tenants, one for all objects that act as the same ServiceAccount for the same role: whose a lease is, each request
 /// says.
 pub struct Tenants {
-    accounts: AccountTokens,
+    accounts: Arc<AccountTokens>,
+    audiences: [String; 1],
     engine: Client,
     mount: String,
     fence: Fence,
@@ -45,16 +46,18 @@ pub struct Tenants {
 }
 
 impl Tenants {
-    /// No logins yet. `engine` carries no token.
+    /// No logins yet. `engine` carries no token and takes ServiceAccounts' tokens for `audience`.
     pub fn new(
-        accounts: AccountTokens,
+        accounts: Arc<AccountTokens>,
+        audience: String,
         engine: Client,
         mount: String,
         fence: Fence,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { accounts, engine, mount, fence, metrics, logins: Slots::new(clock.clone()), clock }
+        let (audiences, logins) = ([audience], Slots::new(clock.clone()));
+        Self { accounts, audiences, engine, mount, fence, metrics, logins, clock }
     }
 
     /// The engine as `tenant` may use it.
@@ -94,7 +97,7 @@ impl Tenants {
         let Tenant { namespace, service_account, role, .. } = tenant;
         let mut anew = false;
         loop {
-            let token = self.accounts.get(namespace, service_account, anew).await?;
+            let token = self.accounts.get(namespace, service_account, &self.audiences, anew).await?;
             let body = json!({ "role": role, "jwt": token.jwt.expose() });
             metrics::count(&self.metrics.tenant_logins);
             match self.engine.login(&self.mount, &body).await {

@@ -229,12 +229,12 @@ fn suspect(context: &Context, owners: &[Owner], surplus: &mut Surplus) {
     context.secrets.wake(|secret| secret.uid().is_some_and(|uid| more.contains(&uid)));
 }
 
-/// How many leases an object should own, as its status has it.
+/// How many leases an object should own at the installed engine, as its status has it.
 fn expected(secret: &DynamicDatabaseSecret) -> usize {
-    let status = secret.status.as_ref();
-    status.map_or(0, |status| {
-        usize::from(status.lease.is_some()) + status.additional_users.len() + status.pending_revocations.len()
-    })
+    let Some(status) = &secret.status else { return 0 };
+    let additional = status.additional_users.iter().map(|user| &user.lease);
+    let pending = status.pending_revocations.iter().map(|pending| &pending.lease);
+    status.lease.iter().chain(additional).chain(pending).filter(|lease| lease.engine.is_none()).count()
 }
 
 /// The UIDs of owners that the cluster does not have any more.

@@ -26,6 +26,7 @@
 - --login-role=lessor-operator
 - --token-file=/var/run/secrets/lessor/token
 - --database-mount=database
+- --login-secrets={{ include "lessor.name" (list . "operator") }}-logins
 {{- if .Values.operator.namespaces }}
 - --namespaces={{ join "," .Values.operator.namespaces }}
 {{- else if and .Values.rbac.create .Values.operator.bindTenantRole }}

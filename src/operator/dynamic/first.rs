@@ -3,7 +3,6 @@
 use kube::ResourceExt;
 
 use super::destination::Found;
-use super::engine;
 use super::sync::Pass;
 use crate::api::DynamicDatabaseSecret;
 use crate::operator::error::Error;
@@ -15,14 +14,13 @@ fn is_new(object: &DynamicDatabaseSecret) -> bool {
 
 impl Pass<'_> {
     /// Reads the Secret. For an object that nobody has looked at before there is none, most probably, so its user is made
-    /// meanwhile; if there is one after all, it goes again.
+    /// meanwhile; if there is one after all, it goes again. Another engine's would be taken for one that reached no Secret.
     pub(super) async fn look(&mut self) -> Result<Found, Error> {
-        let role = self.tenant.role.clone();
-        if !is_new(self.object) || self.require_role(&role).is_err() || self.renderer().is_err() {
+        let here = self.order.place.is_none();
+        if !here || !is_new(self.object) || self.require(&self.order).is_err() || self.renderer().is_err() {
             return self.target.read().await;
         }
-        let issue = engine::issue(self.context, &self.tenant, self.requested_ttl);
-        let (found, issued) = tokio::join!(self.target.read(), issue);
+        let (found, issued) = tokio::join!(self.target.read(), self.issue(&self.order));
         if found.as_ref().is_ok_and(|found| !found.exists) {
             self.ahead = Some(issued);
         } else if let Ok((lease, _)) = issued {

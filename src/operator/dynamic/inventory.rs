@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::held::Held;
+use super::lender;
 use super::record::{LeaseId, LeaseRecord, PreviousLease};
 use super::sync::Pass;
+use super::uses_other_engines;
 use crate::api::DynamicDatabaseSecretStatus;
 use crate::api::condition::whole_seconds;
 use crate::base::Timestamp;
@@ -42,13 +44,9 @@ struct Findings {
 
 /// Sorts what the engine has by who knows of it; `named` are the leases in the Secret.
 fn compare(named: &[&LeaseId], status: &DynamicDatabaseSecretStatus, owned: Vec<Owned>) -> Findings {
-    let additional = status.additional_users.iter().map(|user| &user.lease);
-    let pending = status.pending_revocations.iter().map(|pending| &pending.lease);
-    let known = status.lease.iter().chain(additional).chain(pending);
-    let known: Vec<&str> = known.map(|lease| lease.reference.as_str()).collect();
     let mut findings = Findings::default();
     for lease in owned.into_iter().filter(|lease| !lease.ended && !named.contains(&&lease.id)) {
-        let list = match known.contains(&lease.id.reference().as_str()) {
+        let list = match is_known(status, &lease.id.reference()) {
             true => &mut findings.delivered,
             false => &mut findings.surplus,
         };
@@ -57,13 +55,22 @@ fn compare(named: &[&LeaseId], status: &DynamicDatabaseSecretStatus, owned: Vec<
     findings
 }
 
+/// Whether the status tells of a lease: its credential was delivered.
+fn is_known(status: &DynamicDatabaseSecretStatus, reference: &str) -> bool {
+    let additional = status.additional_users.iter().map(|user| &user.lease);
+    let pending = status.pending_revocations.iter().map(|pending| &pending.lease);
+    let mut known = status.lease.iter().chain(additional).chain(pending);
+    known.any(|lease| lease.reference == reference)
+}
+
 impl Pass<'_> {
     /// Looks at the engine's list if the Secret has lost what it named, or the engine has more than it names.
     ///
     /// # Errors
     /// When the engine cannot be asked.
     pub(super) async fn take_stock(&mut self, held: &mut Held) -> Result<(), Error> {
-        let lost = held.lease.is_none() && self.status.lease.is_some();
+        self.take_stock_of_strays(held).await?;
+        let lost = held.lease.is_none() && self.status.lease.as_ref().is_some_and(|lease| lease.engine.is_none());
         let surplus = self.context.take_surplus(&self.tenant.uid);
         if !lost && !surplus {
             return Ok(());
@@ -91,6 +98,45 @@ impl Pass<'_> {
         if held.lease.is_some() { self.set_previous(&held.previous).await } else { Ok(()) }
     }
 
+    /// Ends logins at other engines that no Secret names, or takes up what came of them where it was delivered.
+    async fn take_stock_of_strays(&mut self, held: &mut Held) -> Result<(), Error> {
+        let now = held.lease.iter().chain(held.additional.values());
+        let named: Vec<&LeaseRecord> = now.chain(held.previous.iter().map(|old| &old.lease)).collect();
+        if !uses_other_engines(self.object) && named.iter().all(|lease| lease.lent.is_none()) {
+            return Ok(());
+        }
+        let strays = lender::strays(self.context, &self.tenant.uid, &named).await?;
+        let mut delivered = Vec::new();
+        for stray in strays {
+            let lease = stray.lease().filter(|lease| is_known(self.status, &lease.id.reference()));
+            match lease {
+                Some(lease) => delivered.push(lease.clone()),
+                None => {
+                    stray.end(self.context).await?;
+                    if let Some(lease) = stray.lease() {
+                        self.tell_of_surplus(&lease.username).await;
+                    }
+                }
+            }
+        }
+        if delivered.is_empty() {
+            return Ok(());
+        }
+        let now = whole_seconds(self.now());
+        for lease in delivered {
+            if let Some(status) = self.status_of(&lease.id.reference()) {
+                self.remember(&lease, status);
+            }
+            held.previous.push(PreviousLease { lease, replaced: now });
+        }
+        if held.lease.is_some() { self.set_previous(&held.previous).await } else { Ok(()) }
+    }
+
+    async fn tell_of_surplus(&self, user: &str) {
+        let note = format!("database user {user} is dropped: it was made and never delivered");
+        self.context.publish(self.object, EventType::Normal, "SurplusUserRevoked", "Revoke", &note).await;
+    }
+
     async fn owned_leases(&self) -> Result<Vec<Owned>, Error> {
         let what = "cannot ask the engine for this object's leases";
         let answer = self.context.session.read(&format!("sys/lessor/workloads/{}", self.tenant.uid)).await;
@@ -105,8 +151,7 @@ impl Pass<'_> {
         let body = json!({ "lease_id": lease.id.expose(), "sync": false });
         let answer = self.context.session.write("sys/leases/revoke", &body).await;
         answer.map_err(Error::engine(format!("cannot revoke the lease of user {user:?}")))?;
-        let note = format!("database user {user} is dropped: it was made and never delivered");
-        self.context.publish(self.object, EventType::Normal, "SurplusUserRevoked", "Revoke", &note).await;
+        self.tell_of_surplus(user).await;
         Ok(())
     }
 
@@ -123,6 +168,7 @@ impl Pass<'_> {
             requested_ttl: None,
             // Its password is known to running pods only.
             fingerprint: String::new(),
+            lent: None,
             id: lease.id,
         };
         PreviousLease { lease, replaced: now }

@@ -4,14 +4,16 @@
 //! renewals. So a restarted operator, a repeated look or a lost status make no new credential.
 
 mod additional;
+mod borrow;
 pub(super) mod content;
 pub(super) mod destination;
 pub(super) mod endpoint;
-pub(super) mod engine;
 mod first;
 mod formats;
 mod held;
 mod inventory;
+pub(super) mod lender;
+mod order;
 mod plan;
 pub(super) mod record;
 mod refresh;
@@ -42,7 +44,7 @@ impl Kind for DynamicDatabaseSecret {
 
     fn may_begin_early(&self) -> bool {
         // Its leases are owned by its UID, and end when the comparison finds no object of that UID.
-        true
+        self.spec.engine_ref.is_none()
     }
 
     fn validity(&self) -> Option<Validity> {
@@ -55,6 +57,15 @@ impl Kind for DynamicDatabaseSecret {
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         let uid = self.uid().unwrap_or_default();
         context.rollouts.board.forget(&uid);
+        if uses_other_engines(self) {
+            for stray in lender::strays(context, &uid, &[]).await? {
+                stray.end(context).await?;
+            }
+        }
+        if self.spec.engine_ref.is_some() {
+            // What is left at the installed engine from before, it is told when it is next compared with the cluster.
+            return Ok(());
+        }
         // Ends every lease that this object owns, also one whose Secret was never written or is gone already.
         let answer = context.session.write("sys/lessor/workloads/end", &json!({ "uids": [uid] })).await;
         answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))
@@ -72,4 +83,13 @@ impl Kind for DynamicDatabaseSecret {
         // Leases are owned by this object's UID.
         false
     }
+}
+
+/// Whether an object has, or may have, leases of other engines than the installed one.
+fn uses_other_engines(object: &DynamicDatabaseSecret) -> bool {
+    object.spec.engine_ref.is_some()
+        || object.status.as_ref().is_some_and(|status| {
+            let pending = status.pending_revocations.iter().map(|pending| &pending.lease);
+            status.lease.iter().chain(pending).any(|lease| lease.engine.is_some())
+        })
 }

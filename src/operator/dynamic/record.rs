@@ -10,10 +10,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::order::Order;
 use super::plan::Times;
 use crate::api::condition::whole_seconds;
 use crate::api::dynamic_secret::LeaseStatus;
 use crate::base::{Timestamp, clock};
+use crate::operator::external::place::EngineName;
+use crate::operator::external::tokens::Life;
 
 /// Characters of a hash that are shown.
 const SHOWN: usize = 12;
@@ -73,7 +76,7 @@ pub struct LeaseRecord {
     pub ttl: u64,
     /// Whether it can be prolonged.
     pub renewable: bool,
-    /// The role's name in the engine.
+    /// The role's name in the installed engine, or what stands for the path of another.
     pub role: String,
     /// The ServiceAccount that asked.
     pub service_account: String,
@@ -82,9 +85,36 @@ pub struct LeaseRecord {
     pub requested_ttl: Option<u64>,
     /// Hash over lease, username and password: tells whether the Secret still holds what was written.
     pub fingerprint: String,
+    /// What a lease of another engine than the installed one is kept with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lent: Option<Lent>,
+}
+
+/// What a lease of another engine is kept with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lent {
+    /// The engine.
+    pub engine: EngineName,
+    /// Its login, in the ledger.
+    pub login: String,
+    /// How long the login's token lives.
+    pub token: Life,
+    /// How long the lease would live if its token did.
+    pub lease: Life,
+    /// Past this the lease cannot be prolonged, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
 }
 
 impl LeaseRecord {
+    /// Whether it was made for that order.
+    pub fn is_of(&self, order: &Order) -> bool {
+        self.role == order.tenant.role
+            && self.service_account == order.tenant.service_account
+            && self.requested_ttl == order.ttl
+    }
+
     /// The times of the lease, with what the status knows of renewals. `None` when the status tells nothing (it was lost) and
     /// asking the engine would tell more.
     pub fn times(&self, status: Option<&LeaseStatus>, max_ttl: Option<u64>) -> Option<Times> {
@@ -115,6 +145,7 @@ impl LeaseRecord {
             ttl: i64::try_from(ttl).unwrap_or(i64::MAX),
             // Less than was given at first means that the engine has reached the longest life that it allows.
             final_expiry: (ttl < self.ttl || !self.renewable).then_some(Time(expires)),
+            engine: self.lent.as_ref().map(|lent| lent.engine.to_string()),
         }
     }
 }
@@ -146,6 +177,7 @@ pub mod tests {
             service_account: "web".into(),
             requested_ttl: None,
             fingerprint: "f".into(),
+            lent: None,
         }
     }
 

@@ -1,49 +1,22 @@
-//! What a pass sees of role and connection, and what it says in the status.
+//! What a pass says in the status.
 
-use super::endpoint::Endpoint;
 use super::held::Held;
 use super::plan;
+use super::record::LeaseRecord;
 use super::sync::Pass;
-use crate::api::condition::{self, DEGRADED, READY, ROTATING, Statement};
-use crate::operator::error::Error;
+use crate::api::condition::{self, DEGRADED, ROTATING, Statement};
 
 impl Pass<'_> {
-    /// Where the database of a role (its name in the engine) is, as far as role and connection can be seen.
-    pub(super) fn endpoint(&self, role: &str) -> Endpoint {
-        let (namespace, name) = role.split_once('.').unwrap_or_default();
-        let role = self.context.roles.get(namespace, name);
-        let connection = role.and_then(|role| self.context.connections.get(namespace, &role.spec.connection_ref.name));
-        connection
-            .and_then(|connection| connection.spec.connection_url.as_deref().map(Endpoint::parse))
-            .unwrap_or_default()
-    }
-
-    /// A role that can be seen and is not ready says more about the cause than the engine's refusal would.
-    pub(super) fn require_role(&self, role: &str) -> Result<(), Error> {
-        let (namespace, name) = role.split_once('.').unwrap_or_default();
-        let role = self.context.roles.get(namespace, name);
-        let ready = role.as_ref().and_then(|role| role.status.as_ref());
-        let ready = ready.and_then(|status| condition::get(&status.conditions, READY));
-        match ready.filter(|ready| ready.status != "True") {
-            Some(ready) => {
-                let message = format!("spec.roleRef: DatabaseRole {namespace}/{name} is not ready: {}", ready.message);
-                Err(Error::waiting("RoleNotReady", message))
-            }
-            None => Ok(()),
-        }
-    }
-
     /// Says in time that a role's longest life is too short for a change of users without an outage.
     pub(super) fn foresee(&mut self, held: &Held) {
-        let roles = std::iter::once(&self.tenant.role).chain(held.additional.values().map(|lease| &lease.role));
-        let problems: Vec<_> = roles
-            .filter_map(|role| {
-                let max_ttl = self.max_ttl_of(role)?;
-                let what = self.what_takes_longer(max_ttl)?;
-                let role = role.replacen('.', "/", 1);
-                Some(format!(
-                    "maxTTL of DatabaseRole {role} is {max_ttl} s, but {what}: users end before all consumers moved on"
-                ))
+        let leases: Vec<&LeaseRecord> = held.lease.iter().chain(held.additional.values()).collect();
+        let problems: Vec<_> = leases
+            .into_iter()
+            .filter_map(|lease| {
+                let longest = self.longest_life(lease)?;
+                let what = self.what_takes_longer(longest)?;
+                let limit = self.limit(lease);
+                Some(format!("{limit} is {longest} s, but {what}: users end before all consumers moved on"))
             })
             .collect();
         self.problems.extend(problems.into_iter().map(|message| ("MaxTTLTooShort", message)));

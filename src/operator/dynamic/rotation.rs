@@ -6,8 +6,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::events::EventType;
 
-use super::engine::{self, Renewal};
 use super::held::Held;
+use super::lender::Renewal;
 use super::plan::{self, OldStep};
 use super::record::{LeaseRecord, PreviousLease, sha256};
 use super::sync::Pass;
@@ -115,7 +115,7 @@ impl Pass<'_> {
         let ends = held.previous.iter().filter_map(|old| {
             let reference = old.lease.id.reference();
             let known = self.status.pending_revocations.iter().find(|pending| pending.lease.reference == reference);
-            let times = old.lease.times(known.map(|pending| &pending.lease), self.max_ttl_of(&old.lease.role))?;
+            let times = old.lease.times(known.map(|pending| &pending.lease), self.longest_life(&old.lease))?;
             let end = if times.renewable { times.last? } else { times.expires };
             let quarter = clock::seconds_between(times.issued, end) / 4;
             Some(Deadline { end, warn: end.checked_sub(Duration::from_secs(quarter)).unwrap_or(end) })
@@ -146,7 +146,8 @@ impl Pass<'_> {
                 self.status.expected_rollout = Some(guess.max(seen.unwrap_or(0)));
             }
             Ok(None) => {
-                let soon = self.max_ttl.map_or(GUESS_AGAIN, |max_ttl| GUESS_AGAIN.min(max_ttl / 6));
+                let longest = held.lease.as_ref().and_then(|lease| self.longest_life(lease));
+                let soon = longest.map_or(GUESS_AGAIN, |max_ttl| GUESS_AGAIN.min(max_ttl / 6));
                 self.wake_at(clock::add_seconds(self.now(), soon));
             }
             Err(error) => self.suffer("RestartFailing", &error),
@@ -159,14 +160,17 @@ impl Pass<'_> {
         let reference = old.lease.id.reference();
         let known = self.status.pending_revocations.iter().find(|pending| pending.lease.reference == reference);
         let known = known.map(|pending| pending.lease.clone());
-        let step = match old.lease.times(known.as_ref(), self.max_ttl_of(&old.lease.role)) {
+        let step = match old.lease.times(known.as_ref(), self.longest_life(&old.lease)) {
             Some(times) => plan::old_step(now, &times, self.renewal_percent(), unused, self.grace),
             None => OldStep::Renew,
         };
         let status = known.unwrap_or_else(|| old.lease.status(old.lease.issued, old.lease.ttl));
         match step {
-            OldStep::Gone => return None,
-            OldStep::Revoke => match engine::revoke(self.context, &self.tenant, &old.lease).await {
+            OldStep::Gone => {
+                self.note_end(&old.lease).await;
+                return None;
+            }
+            OldStep::Revoke => match self.revoke(&old.lease).await {
                 Ok(()) => {
                     let note = format!("database user {} is dropped: nobody uses it any more", old.lease.username);
                     self.context.publish(self.object, EventType::Normal, "UserRevoked", "Revoke", &note).await;
@@ -174,13 +178,16 @@ impl Pass<'_> {
                 }
                 Err(error) => self.suffer("RevocationFailing", &error),
             },
-            OldStep::Renew => match engine::renew(self.context, &self.tenant, &old.lease).await {
+            OldStep::Renew => match self.prolong(&old.lease).await {
                 Ok(Renewal::Prolonged(ttl)) => {
                     metrics::count(&self.context.metrics.renewed);
                     self.wake_at(clock::add(now, Duration::from_secs(ttl).mul_f64(0.5)));
                     return Some(old.lease.status(now, ttl));
                 }
-                Ok(Renewal::Ended) => return None,
+                Ok(Renewal::Ended) => {
+                    self.note_end(&old.lease).await;
+                    return None;
+                }
                 Err(error) => {
                     metrics::count(&self.context.metrics.renewals_failed);
                     self.suffer("RenewalFailing", &error);
@@ -195,7 +202,7 @@ impl Pass<'_> {
     /// Says in time that pods will lose their credential because a restart does not get on.
     fn warn_of_stuck_restart(&mut self, lease: &LeaseRecord, status: &LeaseStatus, unused: Option<Timestamp>) {
         let waiting = self.status.restart.as_ref().map(|restart| restart.waiting_for.join(", ")).unwrap_or_default();
-        let times = lease.times(Some(status), self.max_ttl_of(&lease.role));
+        let times = lease.times(Some(status), self.longest_life(lease));
         let Some(last) = times.and_then(|times| times.last).filter(|_| unused.is_none() && !waiting.is_empty()) else {
             return;
         };

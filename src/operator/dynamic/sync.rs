@@ -1,6 +1,7 @@
 //! One pass over one DynamicDatabaseSecret.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -10,14 +11,15 @@ use kube::runtime::events::EventType;
 use super::additional::Made;
 use super::content::{Credential, Data, Renderer, content_hash};
 use super::destination::Target;
-use super::engine::{self, Renewal};
 use super::held::Held;
+use super::lender::Renewal;
+use super::order::Order;
 use super::plan::{self, Replacement, Step};
 use super::record::{LeaseRecord, PreviousLease};
 use super::refresh;
 use crate::api::condition::{self, READY, whole_seconds};
-use crate::api::names::{ADDITIONAL_LEASES, LEASE, OWNER, PREVIOUS_LEASES, RESTART, engine_name};
-use crate::api::{DynamicDatabaseSecret, DynamicDatabaseSecretStatus, Period};
+use crate::api::names::{ADDITIONAL_LEASES, LEASE, OWNER, PREVIOUS_LEASES, RESTART};
+use crate::api::{DatabaseRole, DynamicDatabaseSecret, DynamicDatabaseSecretStatus, Period};
 use crate::base::{Secret, Timestamp, clock};
 use crate::operator::context::Context;
 use crate::operator::error::Error;
@@ -39,6 +41,8 @@ pub(super) struct Pass<'a> {
     pub(super) context: &'a Context,
     pub(super) status: &'a mut DynamicDatabaseSecretStatus,
     pub(super) target: Target<'a>,
+    /// The first user that is asked for.
+    pub(super) order: Order,
     pub(super) tenant: Tenant,
     pub(super) namespace: String,
     /// Whole seconds: how long an unused credential lives on.
@@ -51,12 +55,8 @@ pub(super) struct Pass<'a> {
     pub(super) settle: u64,
     /// Whether this pass has prolonged the lease.
     pub(super) renewed: bool,
-    /// Whole seconds, if a TTL other than the role's is asked for.
-    pub(super) requested_ttl: Option<u64>,
     /// Whole seconds.
     refresh_after: Option<u64>,
-    /// Whole seconds, of the role, if it can be seen.
-    pub(super) max_ttl: Option<u64>,
     /// What puts the credential at risk: reasons with messages.
     pub(super) problems: Vec<(&'static str, String)>,
     /// The first user, made while the Secret was looked for.
@@ -71,16 +71,10 @@ pub(super) fn seconds(period: &Period, field: &str) -> Result<u64, Error> {
     period.seconds(field).map_err(|problem| Error::refused("InvalidSpec", problem))
 }
 
-/// Whom the object acts as.
-pub(super) fn tenant(object: &DynamicDatabaseSecret) -> Tenant {
-    let (spec, namespace) = (&object.spec, namespace_of(object));
-    Tenant {
-        uid: object.uid().unwrap_or_default(),
-        name: object.name_any(),
-        service_account: spec.service_account_name.clone(),
-        role: engine_name(spec.role_ref.namespace.as_deref().unwrap_or(&namespace), &spec.role_ref.name),
-        namespace,
-    }
+/// The role of an order, if it can be seen.
+fn role_of(context: &Context, order: &Order) -> Option<Arc<DatabaseRole>> {
+    let (namespace, name) = order.tenant.role.split_once('.')?;
+    context.roles.get(namespace, name)
 }
 
 impl<'a> Pass<'a> {
@@ -92,9 +86,11 @@ impl<'a> Pass<'a> {
     ) -> Result<Self, Error> {
         let spec = &object.spec;
         let namespace = namespace_of(object);
-        let role_namespace = spec.role_ref.namespace.as_deref().unwrap_or(&namespace);
-        let role = context.roles.get(role_namespace, &spec.role_ref.name);
-        let max_ttl = role.map(|role| seconds(&role.spec.max_ttl, "maxTTL")).transpose()?;
+        let order = Order::first(object)?;
+        let max_ttl = match &order.place {
+            None => role_of(context, &order).map(|role| seconds(&role.spec.max_ttl, "maxTTL")).transpose()?,
+            Some(_) => status.longest_life.and_then(|life| u64::try_from(life).ok()),
+        };
         let grace = seconds(&spec.rotation.grace, "spec.rotation.grace")?;
         let declared = spec.restart.as_ref().and_then(|restart| restart.expected_duration.as_ref());
         let declared = declared.map(|period| seconds(period, "spec.restart.expectedDuration")).transpose()?;
@@ -110,17 +106,17 @@ impl<'a> Pass<'a> {
             busy: spec.restart.is_some() && status.restart.as_ref().is_some_and(|restart| restart.finished.is_none()),
             window: None,
         };
-        let tenant = tenant(object);
+        let tenant = order.tenant.clone();
         let next = clock::add(context.clock.now(), RESYNC_WATCHED.mul_f64(context.random.jitter(0.1)));
         context.owned.follow(&namespace);
         Ok(Self {
             target: Target::new(context, object, &spec.destination),
             refresh_after: spec.refresh_after.as_ref().map(|after| seconds(after, "spec.refreshAfter")).transpose()?,
-            requested_ttl: spec.ttl.as_ref().map(|ttl| seconds(ttl, "spec.ttl")).transpose()?,
             problems: Vec::new(),
             object,
             context,
             status,
+            order,
             tenant,
             namespace,
             grace,
@@ -128,7 +124,6 @@ impl<'a> Pass<'a> {
             declared_rollout: declared,
             settle,
             renewed: false,
-            max_ttl,
             ahead: None,
             bereft: false,
             next,
@@ -189,7 +184,7 @@ impl<'a> Pass<'a> {
                 self.suffer(error.reason(), error);
             }
             Err(error) => {
-                self.require_role(&self.tenant.role)?;
+                self.require(&self.order)?;
                 return Err(error.again());
             }
         }
@@ -226,12 +221,9 @@ impl<'a> Pass<'a> {
         let Some(lease) = held.lease.clone().filter(|_| held.genuine) else {
             return self.replace(held, renderer).await;
         };
-        let asked_for = lease.role == self.tenant.role
-            && lease.service_account == self.tenant.service_account
-            && lease.requested_ttl == self.requested_ttl
-            && self.has_asked_for(held)?;
+        let asked_for = lease.is_of(&self.order) && self.has_asked_for(held)?;
         let suspect = self.context.take_suspect(&self.tenant.uid);
-        let times = lease.times(self.status.lease.as_ref(), self.max_ttl);
+        let times = lease.times(self.status.lease.as_ref(), self.longest_life(&lease));
         let step = match &times {
             // Renewing it tells whether the engine still has it.
             Some(_) if suspect => Step::Renew,
@@ -259,7 +251,7 @@ impl<'a> Pass<'a> {
         lease: &LeaseRecord,
     ) -> Result<(), Error> {
         let now = self.now();
-        match engine::renew(self.context, &self.tenant, lease).await {
+        match self.prolong(lease).await {
             Ok(Renewal::Prolonged(ttl)) => {
                 metrics::count(&self.context.metrics.renewed);
                 self.status.lease = Some(lease.status(now, ttl));
@@ -283,11 +275,11 @@ impl<'a> Pass<'a> {
     /// Makes new credentials, writes them, and keeps the old leases until nobody uses them.
     pub(super) async fn replace(&mut self, held: &mut Held, renderer: Result<&Renderer, &Error>) -> Result<(), Error> {
         let renderer = renderer.map_err(Error::again)?;
-        self.require_role(&self.tenant.role)?;
+        self.require(&self.order)?;
         self.rehearse(held, renderer).await?;
         let (lease, credential) = match self.ahead.take() {
             Some(issued) => issued?,
-            None => engine::issue(self.context, &self.tenant, self.requested_ttl).await?,
+            None => self.issue(&self.order).await?,
         };
         let made = match self.make_additional().await {
             Ok(made) => made,
@@ -318,6 +310,8 @@ impl<'a> Pass<'a> {
         self.bereft = held.previous.is_empty();
         self.status.lease = Some(lease.status(lease.issued, lease.ttl));
         self.status.username = Some(lease.username.clone());
+        let life = lease.lent.as_ref().and_then(|_| self.longest_life(&lease));
+        self.status.longest_life = life.and_then(|life| i64::try_from(life).ok());
         self.status.additional_users.clear();
         self.status.last_rotation = Some(Time(whole_seconds(self.now())));
         self.wake_for(&lease);
@@ -343,8 +337,8 @@ impl<'a> Pass<'a> {
 
     /// Comes back when a lease that was made or renewed just now is due.
     pub(super) fn wake_for(&mut self, lease: &LeaseRecord) {
-        let max_ttl = self.max_ttl_of(&lease.role);
-        let Some(times) = lease.times(self.status_of(&lease.id.reference()).as_ref(), max_ttl) else { return };
+        let longest = self.longest_life(lease);
+        let Some(times) = lease.times(self.status_of(&lease.id.reference()).as_ref(), longest) else { return };
         let now = self.now();
         let next = plan::next_step(now, &times, self.renewal_percent(), &self.replacement);
         match refresh::step(next, lease.issued, self.refresh_after, false, now) {

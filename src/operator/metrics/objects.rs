@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use super::Text;
 use crate::api::condition::Conditions;
 use crate::operator::context::Context;
-use crate::operator::kind::{Kind, Validity, kind_name, namespace_of};
+use crate::operator::kind::{Kind, PasswordTimes, Validity, kind_name, namespace_of};
 
 /// One object.
 struct Row {
@@ -14,6 +14,13 @@ struct Row {
     name: String,
     conditions: Vec<(String, String, bool)>,
     validity: Option<Validity>,
+    password: Option<PasswordTimes>,
+}
+
+impl Row {
+    fn labels(&self) -> [(&str, &str); 3] {
+        [("kind", self.kind), ("namespace", &self.namespace), ("name", &self.name)]
+    }
 }
 
 /// All series of objects.
@@ -24,6 +31,7 @@ pub fn render(context: &Context, text: &mut Text) {
     collect(&mut rows, &context.secrets.all());
     collect(&mut rows, &context.static_roles.all());
     collect(&mut rows, &context.static_secrets.all());
+    collect(&mut rows, &context.engines.all());
     write(&rows, text);
 }
 
@@ -38,6 +46,7 @@ fn collect<K: Kind>(rows: &mut Vec<Row>, objects: &[std::sync::Arc<K>]) {
                 .map(|condition| (condition.type_.clone(), condition.reason.clone(), condition.status == "True"))
                 .collect(),
             validity: object.validity(),
+            password: object.password(),
         }
     }));
 }
@@ -69,12 +78,21 @@ fn write(rows: &[Row], text: &mut Text) {
     for (labels, validity) in valid(rows) {
         text.row("credential_ttl_seconds", &labels, validity.ttl);
     }
+    let passwords = || rows.iter().filter_map(|row| Some((row.labels(), row.password?)));
+    let head = "When the password of an account was changed or taken over, Unix time.";
+    text.head("password_changed_timestamp_seconds", "gauge", head);
+    for (labels, password) in passwords() {
+        text.row("password_changed_timestamp_seconds", &labels, password.changed.as_second());
+    }
+    let head = "When the password of an account is to change next, Unix time.";
+    text.head("password_change_due_timestamp_seconds", "gauge", head);
+    for (labels, due) in passwords().filter_map(|(labels, password)| Some((labels, password.due?))) {
+        text.row("password_change_due_timestamp_seconds", &labels, due.as_second());
+    }
 }
 
 fn valid(rows: &[Row]) -> impl Iterator<Item = ([(&str, &str); 3], Validity)> {
-    rows.iter().filter_map(|Row { kind, namespace, name, validity, .. }| {
-        Some(([("kind", *kind), ("namespace", namespace.as_str()), ("name", name.as_str())], (*validity)?))
-    })
+    rows.iter().filter_map(|row| Some((row.labels(), row.validity?)))
 }
 
 #[cfg(test)]
@@ -90,6 +108,7 @@ mod tests {
             name: "db".into(),
             conditions: vec![("Ready".into(), "Issued".into(), true), ("Degraded".into(), "AsExpected".into(), false)],
             validity: Some(Validity { expires: Timestamp::UNIX_EPOCH, ttl: 60 }),
+            password: Some(PasswordTimes { changed: Timestamp::UNIX_EPOCH, due: None }),
         };
         let mut text = Text::default();
         write(&[row], &mut text);
@@ -100,8 +119,10 @@ mod tests {
             format!("lessor_operator_object_condition{{{object},condition=\"Degraded\",reason=\"AsExpected\"}} 0"),
             format!("lessor_operator_credential_expiry_timestamp_seconds{{{object}}} 0"),
             format!("lessor_operator_credential_ttl_seconds{{{object}}} 60"),
+            format!("lessor_operator_password_changed_timestamp_seconds{{{object}}} 0"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
+        assert!(!text.contains("password_change_due_timestamp_seconds{"), "nobody knows when the next one is due");
     }
 }

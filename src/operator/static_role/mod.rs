@@ -17,7 +17,7 @@ pub use self::watch::watch_rotations;
 use super::connection;
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Done, Kind, describe, namespace_of};
+use super::kind::{Done, Kind, PasswordTimes, describe, namespace_of};
 use super::login_role::{LoginRole, for_whom, require_connection};
 use super::{configuration, same_name};
 use crate::api::condition::{self, DEGRADED, READY, Statement};
@@ -69,6 +69,14 @@ impl Kind for StaticDatabaseRole {
             reason: "Configured",
             message: format!("the engine has the account as {name:?}{}", for_whom(namespaces)),
             next: role.wait(status.next_rotation.as_ref().map(|next| next.0), rotate_after),
+        })
+    }
+
+    fn password(&self) -> Option<PasswordTimes> {
+        let status = self.status.as_ref()?;
+        Some(PasswordTimes {
+            changed: status.last_rotation.as_ref()?.0,
+            due: status.next_rotation.as_ref().map(|next| next.0),
         })
     }
 

@@ -6,8 +6,11 @@ use crate::api::condition::whole_microseconds;
 use crate::base::{Secret, Timestamp};
 use crate::operator::context::Context;
 use crate::operator::dynamic::content::Credential;
-use crate::operator::dynamic::engine::call;
+use crate::operator::dynamic::lender::call;
 use crate::operator::error::Error;
+use crate::operator::external;
+use crate::operator::external::login::Caller;
+use crate::operator::external::place::Place;
 use crate::operator::tenant::Tenant;
 
 /// The account that is handed out now.
@@ -21,11 +24,30 @@ pub struct Account {
     pub ttl: u64,
 }
 
-/// Reads the account of the tenant's role.
+/// Reads the account that the tenant asks for: of `place` at another engine, or of its role.
 ///
 /// # Errors
 /// When the tenant may not, or the engine cannot tell which password counts.
-pub async fn read(context: &Context, tenant: &Tenant) -> Result<Account, Error> {
+pub async fn read(context: &Context, tenant: &Tenant, place: Option<&Place>) -> Result<Account, Error> {
+    match place {
+        Some(place) => read_elsewhere(context, tenant, place).await,
+        None => read_role(context, tenant).await,
+    }
+}
+
+async fn read_elsewhere(context: &Context, tenant: &Tenant, place: &Place) -> Result<Account, Error> {
+    let caller = Caller { namespace: &tenant.namespace, account: &tenant.service_account };
+    let answer = external::account::read(context, &tenant.uid, caller, place).await?;
+    let what = || format!("cannot read an account from {place}");
+    let envelope = answer.map_err(Error::engine(what()))?;
+    let incomplete = || {
+        let message = format!("spec.path: {}: the answer lacks username or password", what());
+        Error::waiting("EngineRefused", message)
+    };
+    envelope.as_ref().and_then(|envelope| account(envelope.data.as_ref()?)).ok_or_else(incomplete)
+}
+
+async fn read_role(context: &Context, tenant: &Tenant) -> Result<Account, Error> {
     let path = format!("{}/static-creds/{}", context.database_mount, tenant.role);
     let path = path.as_str();
     let answer = call(context, tenant, |client| async move { client.read(path).await }).await?;

@@ -15,7 +15,7 @@ use kube::ResourceExt;
 
 use super::context::Context;
 use super::error::Error;
-use super::kind::{Done, Kind};
+use super::kind::{Done, Kind, PasswordTimes};
 use crate::api::{StaticDatabaseSecret, StaticDatabaseSecretStatus};
 
 #[async_trait]
@@ -30,9 +30,18 @@ impl Kind for StaticDatabaseSecret {
         sync::Pass::new(self, context, status)?.run().await
     }
 
+    fn password(&self) -> Option<PasswordTimes> {
+        let status = self.status.as_ref()?;
+        Some(PasswordTimes {
+            changed: status.last_rotation.as_ref()?.0,
+            due: status.next_rotation.as_ref().map(|next| next.0),
+        })
+    }
+
     async fn clean_up(&self, context: &Context) -> Result<(), Error> {
         // The account is the role's, and Kubernetes removes the Secret with its owner.
         let uid = self.uid().unwrap_or_default();
+        context.external.sessions.end(&uid).await;
         context.rollouts.board.forget(&uid);
         Ok(())
     }

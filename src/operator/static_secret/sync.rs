@@ -13,7 +13,7 @@ use super::engine::{self, Account};
 use super::plan::{self, Role, Step};
 use super::record::{AccountRecord, Held};
 use crate::api::condition::{self, DEGRADED, READY, ROTATING, Statement, whole_seconds};
-use crate::api::names::{RESTART, STATIC_ACCOUNT, STATIC_OWNER, engine_name};
+use crate::api::names::{RESTART, STATIC_ACCOUNT, STATIC_OWNER};
 use crate::api::{StaticDatabaseRole, StaticDatabaseSecret, StaticDatabaseSecretStatus};
 use crate::base::{Timestamp, clock};
 use crate::operator::context::Context;
@@ -21,6 +21,7 @@ use crate::operator::dynamic::content::{Additional, Renderer, content_hash};
 use crate::operator::dynamic::destination::Target;
 use crate::operator::dynamic::endpoint::Endpoint;
 use crate::operator::error::Error;
+use crate::operator::external::place::{EngineName, Place};
 use crate::operator::kind::{Done, namespace_of};
 use crate::operator::metrics;
 use crate::operator::tenant::Tenant;
@@ -40,6 +41,8 @@ pub(super) struct Pass<'a> {
     pub(super) context: &'a Context,
     pub(super) status: &'a mut StaticDatabaseSecretStatus,
     pub(super) tenant: Tenant,
+    /// Where another engine is asked.
+    place: Option<Place>,
     /// The role, if it can be seen.
     pub(super) role: Option<Arc<StaticDatabaseRole>>,
     /// What is wrong and has done no harm yet: reasons with messages.
@@ -57,18 +60,27 @@ impl<'a> Pass<'a> {
     ) -> Result<Self, Error> {
         let spec = &object.spec;
         let namespace = namespace_of(object);
-        let role_namespace = spec.role_ref.namespace.as_deref().unwrap_or(&namespace);
+        let place =
+            spec.engine_ref.as_ref().zip(spec.path.as_deref()).map(|(engine, path)| {
+                Place::new(EngineName::referred(engine, &namespace), spec.mount.as_deref(), path)
+            });
+        let role = match (&place, &spec.role_ref) {
+            (Some(place), _) => place.identity(),
+            (None, Some(role)) => role.engine_name(&namespace),
+            (None, None) => return Err(Error::refused("InvalidSpec", "spec.roleRef is missing")),
+        };
         context.owned.follow(&namespace);
         let tenant = Tenant {
             uid: object.uid().unwrap_or_default(),
             namespace: namespace.clone(),
             name: object.name_any(),
             service_account: spec.service_account_name.clone(),
-            role: engine_name(role_namespace, &spec.role_ref.name),
+            role,
         };
         Ok(Self {
             target: Target::new(context, object, &spec.destination),
-            role: context.static_roles.get(role_namespace, &spec.role_ref.name),
+            role: tenant.role.split_once('.').and_then(|(namespace, name)| context.static_roles.get(namespace, name)),
+            place,
             next: clock::add(context.clock.now(), LONGEST.mul_f64(context.random.jitter(0.1))),
             problems: Vec::new(),
             object,
@@ -107,7 +119,7 @@ impl<'a> Pass<'a> {
         let next = self.status.next_rotation.as_ref().map(|next| next.0);
         match plan::next_step(self.now(), record, &self.tenant, self.seen_role(), next) {
             Step::Wait(until) => self.wake_at(until),
-            Step::Ask => match engine::read(self.context, &self.tenant).await {
+            Step::Ask => match engine::read(self.context, &self.tenant, self.place.as_ref()).await {
                 Ok(account) => self.deliver(&mut held, &renderer, account).await?,
                 // What the Secret holds is the last password that was known.
                 Err(error) if record.is_some() && is_passing(&error) => self.suffer("EngineFailing", &error),

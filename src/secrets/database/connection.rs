@@ -100,7 +100,7 @@ impl Stored {
     }
 
     /// The answer of a read: everything but secrets.
-    fn describe(&self) -> Value {
+    fn describe(&self) -> Map<String, Value> {
         let secret = drivers::find(&self.plugin_name).map_or(&[][..], |spec| spec.secret_fields);
         let shown = |(name, value): (&String, &Value)| {
             let value = match (name.as_str(), value) {
@@ -118,7 +118,7 @@ impl Stored {
         data.insert("root_credentials_rotate_statements".into(), list(&self.root_rotation_statements));
         data.insert("password_policy".into(), json!(self.password_policy));
         self.rotation.describe(&mut data);
-        Value::Object(data)
+        data
     }
 }
 
@@ -254,10 +254,11 @@ impl Connections {
         Ok(self.all().await?.into_iter().filter(|(_, stored)| !stored.leaving).map(|(name, _)| name).collect())
     }
 
-    pub(super) async fn read(&self, name: &str) -> Result<Answer, Error> {
+    /// What a read tells, all but the times of rotations.
+    pub(super) async fn read(&self, name: &str) -> Result<Map<String, Value>, Error> {
         let stored = self.stored(name).await?.filter(|(stored, _)| !stored.leaving);
         let (stored, _) = stored.ok_or_else(Error::not_found)?;
-        Ok(Answer::data(stored.describe()))
+        Ok(stored.describe())
     }
 
     /// Checks everything, connects if asked to, and only then stores: a wrong write changes nothing.

@@ -130,6 +130,12 @@ impl Database {
         Ok(answer)
     }
 
+    async fn read_connection(&self, name: &str) -> Result<Answer, Error> {
+        let mut data = self.connections.read(name).await?;
+        data.extend(self.rotation.about_root(name).await?);
+        Ok(Answer::data(Value::Object(data)))
+    }
+
     async fn write_connection(&self, name: &str, request: &Request) -> Result<Answer, Error> {
         let _turn = self.rotation.config_turn(name, &request.fields).await?;
         let answer = self.connections.write(name, &request.fields).await?;
@@ -154,7 +160,7 @@ impl SecretsEngine for Database {
             (List, ["roles"]) => Answer::keys(self.roles.list().await?)?,
             (List, ["static-roles"]) => Answer::keys(self.rotation.list().await?)?,
             (Write | Patch, ["config", name]) => self.write_connection(name, &request).await?,
-            (Read, ["config", name]) => self.connections.read(name).await?,
+            (Read, ["config", name]) => self.read_connection(name).await?,
             (Delete, ["config", name]) => self.delete_connection(name, &request.fields).await?,
             (Write, ["reset", name]) => self.connections.reset(name).await?,
             (Write, ["reload", plugin]) => self.connections.reload(plugin).await?,

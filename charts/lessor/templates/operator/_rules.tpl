@@ -2,10 +2,11 @@
 {{- define "lessor.operatorRules" -}}
 # Lessor's kinds; patch sets the finalizer.
 - apiGroups: [lessor.dev]
-  resources: [databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets]
+  resources: [credentialengines, databaseconnections, databaseroles, dynamicdatabasesecrets, staticdatabaseroles, staticdatabasesecrets]
   verbs: [get, list, watch, patch]
 - apiGroups: [lessor.dev]
   resources:
+    - credentialengines/status
     - databaseconnections/status
     - databaseroles/status
     - dynamicdatabasesecrets/status
@@ -15,6 +16,7 @@
 # For owner references where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [lessor.dev]
   resources:
+    - credentialengines/finalizers
     - databaseconnections/finalizers
     - databaseroles/finalizers
     - dynamicdatabasesecrets/finalizers

@@ -5,6 +5,10 @@
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
+# CA certificates that a CredentialEngine names.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
 # The tenant's own ServiceAccount logs in for a DynamicDatabaseSecret or a StaticDatabaseSecret, not the operator.
 - apiGroups: [""]
   resources: [serviceaccounts/token]

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::login::Login;
 use super::role::Held;
 use super::{Rotation, fields};
+use crate::base::Timestamp;
 use crate::wire::{Answer, Error, Kind};
 
 impl Rotation {
@@ -25,6 +26,22 @@ impl Rotation {
     pub(in crate::secrets::database) async fn read(&self, name: &str) -> Result<Answer, Error> {
         let held = self.roles.get(name).await?.ok_or_else(Error::not_found)?;
         Ok(Answer::data(fields::describe(&held.role)))
+    }
+
+    /// When a connection's own password was changed last and is next, and what goes wrong, as a static role's read tells it.
+    /// `last_vault_rotation` is null while the password is one that somebody has written.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(in crate::secrets::database) async fn about_root(&self, connection: &str) -> Result<Map<String, Value>, Error> {
+        let timing = self.roots.get(connection).await?.root.timing;
+        let moment = |moment: Option<Timestamp>| json!(moment.map(|moment| moment.to_string()));
+        let mut data = Map::new();
+        data.insert("last_vault_rotation".into(), moment(timing.last));
+        data.insert("next_vault_rotation".into(), moment(timing.due));
+        data.insert("rotation_failures".into(), json!(timing.failures));
+        data.insert("rotation_error".into(), json!(timing.error));
+        Ok(data)
     }
 
     /// The password that is handed out now.

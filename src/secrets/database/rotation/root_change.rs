@@ -72,6 +72,10 @@ impl Rotation {
             if over {
                 root.journal = None;
             }
+            if password_sent {
+                // It is somebody else's: how old it is, nobody knows.
+                root.timing.last = None;
+            }
             if over || root.schedule != schedule {
                 let last = root.timing.last.unwrap_or(now);
                 root.timing.plan(schedule.as_ref(), last)?;

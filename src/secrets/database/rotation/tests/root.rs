@@ -33,6 +33,26 @@ async fn what_cannot_be_rotated_says_why() {
 }
 
 #[tokio::test]
+async fn a_read_tells_whether_the_password_is_the_engines_own() {
+    let world = World::new("root-told").await;
+    let read = world.read("config/pg").await.unwrap();
+    assert_eq!((&read["last_vault_rotation"], &read["next_vault_rotation"]), (&Value::Null, &Value::Null));
+    world.ok("rotate-root/pg", json!({})).await;
+    let read = world.read("config/pg").await.unwrap();
+    assert!(read["last_vault_rotation"].is_string() && read["rotation_failures"] == 0, "{read}");
+    world.ok("config/pg", json!({"rotation_period": "24h"})).await;
+    let read = world.read("config/pg").await.unwrap();
+    assert!(read["last_vault_rotation"].is_string() && read["next_vault_rotation"].is_string(), "{read}");
+    world.server.script(fail_updates_of("root", Verdict::Fail(Kind::Statement)));
+    assert!(world.write("rotate-root/pg", json!({})).await.is_err());
+    let read = world.read("config/pg").await.unwrap();
+    assert!(read["rotation_failures"] == 1 && !read["rotation_error"].as_str().unwrap().is_empty(), "{read}");
+    world.server.set_password("root", "root-2");
+    world.ok("config/pg", json!({"password": "root-2"})).await;
+    assert_eq!(world.read("config/pg").await.unwrap()["last_vault_rotation"], Value::Null);
+}
+
+#[tokio::test]
 async fn a_schedule_rotates_and_can_be_switched_off() {
     let world = World::new("root-schedule").await;
     world.ok("config/pg", json!({"rotation_period": "24h"})).await;
