@@ -89,8 +89,8 @@ pub struct DatabaseRoleSpec {
     /// How many users are made ahead, without the right to log in, so that the next one is there in a millisecond. Only for databases
     /// that can have such users: PostgreSQL.
     #[serde(default, skip_serializing_if = "is_zero")]
-    #[schemars(range(max = 10000))]
-    pub spares: u32,
+    #[schemars(with = "i32", range(min = 0, max = 10000))]
+    pub spares: u16,
 
     /// Which ServiceAccounts may have a user of this role. Nobody, unless somebody is named here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -98,7 +98,7 @@ pub struct DatabaseRoleSpec {
     pub allow: Vec<Allowed>,
 }
 
-fn is_zero(number: &u32) -> bool {
+fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 

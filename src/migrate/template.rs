@@ -70,7 +70,7 @@ impl Surroundings<'_> {
         before + text
     }
 
-    fn action<'t>(&self, tokens: Vec<&'t str>) -> Result<Vec<String>, String> {
+    fn action(&self, tokens: Vec<&str>) -> Result<Vec<String>, String> {
         let mut out: Vec<String> = Vec::new();
         let mut at = 0;
         while let Some(token) = tokens.get(at) {
