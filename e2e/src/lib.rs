@@ -9,6 +9,7 @@
     reason = "only tests use this: a helper that cannot do its work ends the test, and real servers live in real time"
 )]
 
+pub mod agent;
 pub mod cluster;
 pub mod environment;
 pub mod eventually;

@@ -9,6 +9,7 @@
     reason = "a failed expectation is a test's result, and real servers live in real time"
 )]
 
+mod agent;
 mod api;
 mod compat;
 mod credentials;

@@ -15,6 +15,7 @@ use super::listen::Rules;
 use super::{Own, Shared};
 use crate::base::{Secret, telemetry};
 use crate::client::{Client, Forwarded};
+use crate::wire::WORKLOAD_HEADER;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
@@ -145,6 +146,8 @@ async fn pass_on(shared: &Shared, mut request: Forwarded) -> Answer {
             error(StatusCode::FORBIDDEN, "the token is the agent's; only its end ends it")
         }
         Bearer::Own(own) => {
+            // Whose lease it is decides the agent's login, and no caller.
+            request.headers.remove(WORKLOAD_HEADER);
             let client = shared.client.with_token(own.token.clone());
             let answer = match shared.cache.as_ref().filter(|_| may_be_kept(&request)) {
                 Some(cache) => cached(shared, cache, &client, &own, &request, &plain).await,

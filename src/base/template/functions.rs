@@ -29,8 +29,8 @@ const BUILTINS: &[&str] = &[
 /// A set of functions, cheap to clone.
 #[derive(Clone, Default)]
 pub struct Functions {
-    known: BTreeMap<String, Function>,
-    denied: BTreeSet<String>,
+    known: Arc<BTreeMap<String, Function>>,
+    denied: Arc<BTreeSet<String>>,
 }
 
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl Functions {
 
     /// Takes a function away.
     pub fn deny(&mut self, name: &str) {
-        self.denied.insert(name.to_owned());
+        Arc::make_mut(&mut self.denied).insert(name.to_owned());
     }
 
     /// Adds a function, or replaces one, with the number of arguments that it takes.
@@ -112,15 +112,16 @@ impl Functions {
             }
             function(args).map_err(failure)
         });
-        self.known.insert(name.to_owned(), Function { arity, call: checked });
+        Arc::make_mut(&mut self.known).insert(name.to_owned(), Function { arity, call: checked });
     }
 
     /// Takes over the functions of `other` with `prefix` before their names, and without it too if `both`.
     pub(super) fn adopt(&mut self, other: Self, prefix: &str, both: bool) {
-        for (name, function) in other.known {
-            self.known.insert(format!("{prefix}{name}"), function.clone());
+        let known = Arc::make_mut(&mut self.known);
+        for (name, function) in other.known.iter() {
+            known.insert(format!("{prefix}{name}"), function.clone());
             if both {
-                self.known.insert(name, function);
+                known.insert(name.clone(), function.clone());
             }
         }
     }
@@ -151,7 +152,7 @@ impl Functions {
     pub(super) fn for_render(&self, place: &Arc<AtomicUsize>) -> gotmpl::FuncMap {
         let mut scratch = Self::none();
         scratch::register(&mut scratch);
-        let all = self.known.iter().chain(&scratch.known);
+        let all = self.known.iter().chain(&*scratch.known);
         let mut functions: gotmpl::FuncMap =
             all.map(|(name, function)| (name.clone(), Arc::clone(&function.call))).collect();
         functions.insert(positions::NOTE.to_owned(), positions::noting(place));
