@@ -14,6 +14,7 @@ mod compat;
 mod credentials;
 mod deletion;
 mod drivers;
+mod engines;
 mod failover;
 mod faults;
 mod kv;
