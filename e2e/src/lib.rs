@@ -18,6 +18,7 @@ pub mod http;
 pub mod installed;
 pub mod lessor;
 pub mod namespace;
+pub mod other_engine;
 pub mod postgres;
 pub mod postgres_server;
 pub mod proxy;

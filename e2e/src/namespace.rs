@@ -47,7 +47,7 @@ pub async fn restoring(test: impl Future<Output = ()>, restore: impl Future<Outp
 }
 
 async fn show(namespace: &str) {
-    let kinds = "pods,deployments,jobs,databaseconnections,databaseroles,dynamicdatabasesecrets,staticdatabaseroles,staticdatabasesecrets";
+    let kinds = "pods,deployments,jobs,credentialengines,databaseconnections,databaseroles,dynamicdatabasesecrets,staticdatabaseroles,staticdatabasesecrets";
     for arguments in [
         vec!["get", kinds, "--namespace", namespace, "--output", "wide"],
         vec!["get", "events", "--namespace", namespace, "--sort-by", ".metadata.creationTimestamp"],

@@ -15,6 +15,7 @@ mod compat;
 mod credentials;
 mod deletion;
 mod drivers;
+mod engines;
 mod failover;
 mod faults;
 mod kv;

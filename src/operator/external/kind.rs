@@ -29,6 +29,7 @@ impl Kind for CredentialEngine {
 
     async fn sync(&self, context: &Context, status: &mut Self::Status) -> Result<Done, Error> {
         let name = EngineName::of(self);
+        login::check(context, self)?;
         let reach = Reach::read(context, self).await?;
         context.external.note_reach(self, reach.clone());
         let state = context.external.clients.client(&reach.clone().outside_namespaces())?;

@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 use super::place::EngineName;
 use super::reach::Reach;
 use crate::api::names::{MANAGED_BY, MANAGER};
-use crate::base::Secret;
+use crate::base::{Secret, Timestamp};
 use crate::operator::dynamic::record::{LeaseRecord, sha256};
 use crate::operator::error::{self, Error};
 
@@ -42,6 +42,8 @@ pub struct Entry {
     pub reach: Reach,
     /// The lease, once there is one.
     pub lease: Option<LeaseRecord>,
+    /// When all of it has ended by itself, as far as that is known.
+    pub ends: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -54,21 +56,23 @@ struct Kept {
     reach: Reach,
     #[serde(default)]
     lease: Option<LeaseRecord>,
+    #[serde(default)]
+    ends: Option<Timestamp>,
 }
 
 impl Entry {
     fn text(&self) -> String {
-        let Self { uid, namespace, name, token, engine, reach, lease, .. } = self;
+        let Self { uid, namespace, name, token, engine, reach, lease, ends, .. } = self;
         json!({
             "uid": uid, "namespace": namespace, "name": name,
-            "token": token.expose(), "engine": engine, "reach": reach, "lease": lease,
+            "token": token.expose(), "engine": engine, "reach": reach, "lease": lease, "ends": ends,
         })
         .to_string()
     }
 
     fn parse(key: &str, text: &[u8]) -> Option<Self> {
-        let Kept { uid, namespace, name, token, engine, reach, lease } = serde_json::from_slice(text).ok()?;
-        Some(Self { key: key.to_owned(), uid, namespace, name, token, engine, reach, lease })
+        let Kept { uid, namespace, name, token, engine, reach, lease, ends } = serde_json::from_slice(text).ok()?;
+        Some(Self { key: key.to_owned(), uid, namespace, name, token, engine, reach, lease, ends })
     }
 }
 
@@ -209,11 +213,12 @@ mod tests {
             engine: EngineName { namespace: "platform".into(), name: "vault".into() },
             reach: serde_json::from_value(reach).unwrap(),
             lease: Some(record("id")),
+            ends: Some(Timestamp::UNIX_EPOCH),
         };
         assert!(!format!("{entry:?}").contains("canary"));
         let again = Entry::parse(&entry.key, entry.text().as_bytes()).unwrap();
         assert_eq!((again.token, again.engine, again.reach), (entry.token, entry.engine, entry.reach));
-        assert_eq!((again.uid.as_str(), again.lease), ("u-1", entry.lease));
+        assert_eq!((again.uid.as_str(), again.lease, again.ends), ("u-1", entry.lease, entry.ends));
         assert!(Entry::parse("k", b"broken").is_none());
     }
 }

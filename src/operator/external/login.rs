@@ -132,6 +132,25 @@ pub async fn enter(engine: &CredentialEngine, client: &Client, login: &Fixed) ->
     answer.map_err(|error| refusal(engine, &login.mount, "its own login", error))
 }
 
+/// Refuses tokens of ServiceAccounts that another engine could use at the installed one.
+///
+/// # Errors
+/// [`Error::Refused`] naming the audience.
+pub fn check(context: &Context, engine: &CredentialEngine) -> Result<(), Error> {
+    match method(&engine.spec.auth) {
+        Some(Method::Account { audiences, .. }) if audiences.contains(&context.audience) => {
+            let message = format!(
+                "spec.auth of CredentialEngine {}: audience {:?} is that of the installed engine, where another engine could \
+                 act with such a token: choose another",
+                EngineName::of(engine),
+                context.audience
+            );
+            Err(Error::refused("InvalidSpec", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn with_account(
     context: &Context,
     engine: &CredentialEngine,
@@ -139,15 +158,7 @@ async fn with_account(
     caller: Caller<'_>,
     (mount, role, audiences): (&str, &str, &[String]),
 ) -> Result<Auth, Error> {
-    if audiences.contains(&context.audience) {
-        let message = format!(
-            "spec.auth of CredentialEngine {}: audience {:?} is that of the installed engine, where another engine could act \
-             with such a token: choose another",
-            EngineName::of(engine),
-            context.audience
-        );
-        return Err(Error::refused("InvalidSpec", message));
-    }
+    check(context, engine)?;
     let mut anew = false;
     loop {
         let token = context.external.accounts.get(caller.namespace, caller.account, audiences, anew).await?;

@@ -17,6 +17,7 @@ pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::context::Context;
 use super::error::Error;
@@ -24,11 +25,14 @@ use super::fence::{Fence, NotLeading};
 use super::service_account::AccountTokens;
 use crate::api::CredentialEngine;
 use crate::api::condition::{self, READY};
-use crate::base::{Clock, Random};
+use crate::base::{Clock, Random, Timestamp, clock};
 use account::Sessions;
 use ledger::Ledger;
 use place::EngineName;
 use reach::{Clients, Reach};
+
+/// How long an engine that gave no answer is left alone by what can be done later.
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// What is shared between all that deal with other engines.
 pub struct External {
@@ -40,6 +44,9 @@ pub struct External {
     pub sessions: Sessions,
     accounts: Arc<AccountTokens>,
     fence: Fence,
+    clock: Arc<dyn Clock>,
+    /// Until when addresses that gave no answer are left alone.
+    silent: Mutex<HashMap<String, Timestamp>>,
     /// Where engines are, by name, with the generation of the object that says so.
     reaches: Mutex<HashMap<EngineName, (Option<i64>, Reach)>>,
 }
@@ -57,7 +64,9 @@ impl External {
         Self {
             ledger: Ledger::new(kube, logins),
             clients: Clients::new(clock.clone(), random),
-            sessions: Sessions::new(clock),
+            sessions: Sessions::new(clock.clone()),
+            silent: Mutex::default(),
+            clock,
             accounts,
             fence,
             reaches: Mutex::default(),
@@ -70,6 +79,28 @@ impl External {
     /// While this replica does not lead.
     pub fn require_leadership(&self) -> Result<(), Error> {
         if self.fence.is_open() { Ok(()) } else { Err(Error::waiting("NotLeading", NotLeading.to_string())) }
+    }
+
+    /// Notes that an engine gave no answer: whatever else waits for it would only wait longer.
+    pub fn note_silence(&self, reach: &Reach) {
+        let now = self.clock.now();
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.retain(|_, until| *until > now);
+        silent.insert(reach.address.clone(), clock::add(now, SILENCE));
+    }
+
+    /// Holds back what can be done later from an engine that gave no answer just now.
+    ///
+    /// # Errors
+    /// While it is left alone.
+    pub fn require_answers(&self, reach: &Reach) -> Result<(), Error> {
+        let until = self.silent.lock().unwrap_or_else(PoisonError::into_inner).get(&reach.address).copied();
+        match until.filter(|until| *until > self.clock.now()) {
+            Some(_) => {
+                Err(Error::waiting("EngineUnreachable", format!("the engine at {} does not answer", reach.address)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Notes where an engine is.

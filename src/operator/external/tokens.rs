@@ -64,9 +64,15 @@ pub async fn token_life(client: &Client, auth: &Auth, now: Timestamp) -> Life {
         let explicit = number("explicit_max_ttl");
         return Life { last: (explicit > 0).then(|| clock::add_seconds(now, explicit)), ..unknown };
     }
-    let Ok(longest) = client.renew_self(Some(LONG)).await else { return unknown };
-    let _ = client.renew_self(Some(ttl)).await;
-    Life { last: cut(longest.lease_duration, now), ..unknown }
+    match client.renew_self(Some(LONG)).await {
+        Ok(longest) => {
+            let _ = client.renew_self(Some(ttl)).await;
+            Life { last: cut(longest.lease_duration, now), ..unknown }
+        }
+        // It may not be prolonged: a successor has to be made before it ends.
+        Err(error) if error.is_denied() => Life::fixed(ttl, now),
+        Err(_) => unknown,
+    }
 }
 
 /// How long a lease may live that was given for `ttl` seconds.
@@ -75,9 +81,14 @@ pub async fn lease_life(client: &Client, id: &str, ttl: u64, renewable: bool, no
         return Life::fixed(ttl, now);
     }
     let unknown = Life { ttl, renewable, last: None };
-    let Ok(longest) = client.renew_lease(id, Some(LONG)).await else { return unknown };
-    let _ = client.renew_lease(id, Some(ttl)).await;
-    Life { last: cut(longest.lease_duration, now), ..unknown }
+    match client.renew_lease(id, Some(LONG)).await {
+        Ok(longest) => {
+            let _ = client.renew_lease(id, Some(ttl)).await;
+            Life { last: cut(longest.lease_duration, now), ..unknown }
+        }
+        Err(error) if error.is_denied() => Life::fixed(ttl, now),
+        Err(_) => unknown,
+    }
 }
 
 /// The end of what was granted, unless all was granted that was asked for.
@@ -235,6 +246,20 @@ mod tests {
         let batch = Auth { token_type: "batch".into(), ..auth(60) };
         assert_eq!(token_life(&client, &batch, NOW).await, Life { ttl: 60, renewable: false, last: Some(at(60)) });
         assert_eq!(token_life(&client, &auth(0), NOW).await, Life { ttl: 0, renewable: false, last: None });
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_prolonged_ends_when_it_was_said_to() {
+        let denied = |_: &Seen| (403, json!({ "errors": ["1 error occurred:\n\t* permission denied\n\n"] }));
+        let (_engine, client) = engine(denied).await;
+        let fixed = Life { ttl: 60, renewable: false, last: Some(at(60)) };
+        assert_eq!(lease_life(&client, "id", 60, true, NOW).await, fixed);
+        let (_engine, client) = engine(move |seen| match seen.path.as_str() {
+            "auth/token/lookup-self" => (200, json!({ "data": { "period": 0 } })),
+            _ => denied(seen),
+        })
+        .await;
+        assert_eq!(token_life(&client, &auth(60), NOW).await, fixed);
     }
 
     #[test]

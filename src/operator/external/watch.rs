@@ -24,10 +24,10 @@ const UNREADABLE: Duration = Duration::from_secs(60);
 
 /// Looks at the leases of all objects for ever. `namespaces` are those that are watched; none is all.
 pub async fn run(context: Arc<Context>, namespaces: Vec<String>) {
-    context.listed().await;
-    let mut rounds = 0u32;
+    let (mut rounds, mut wait) = (0u32, LOOK);
     loop {
-        let wait = match context.external.ledger.all().await {
+        context.clock.sleep(wait.mul_f64(context.random.jitter(0.2))).await;
+        wait = match context.external.ledger.all().await {
             Ok(entries) => {
                 round(&context, &entries).await;
                 if rounds.is_multiple_of(SWEEP) {
@@ -41,7 +41,6 @@ pub async fn run(context: Arc<Context>, namespaces: Vec<String>) {
                 UNREADABLE
             }
         };
-        context.clock.sleep(wait.mul_f64(context.random.jitter(0.2))).await;
     }
 }
 

@@ -22,6 +22,8 @@ use crate::wire::{Auth, Envelope};
 
 /// Random characters in the key of a login.
 const KEY: usize = 10;
+/// How much longer a token may live than its login said, because finding out how long it may live at most prolongs it, whole seconds.
+const BORROWING: u64 = 120;
 
 /// Engines other than the installed one.
 pub struct External<'a> {
@@ -43,6 +45,7 @@ impl Lender for External<'_> {
     async fn issue(&self, order: &Order) -> Result<(LeaseRecord, Credential), Error> {
         let (place, tenant) = (place(order)?, &order.tenant);
         let engine = usable(self.context, &place.engine, &tenant.namespace)?;
+        let reach = self.context.external.reach(self.context, &engine).await?;
         let caller = Caller { namespace: &tenant.namespace, account: &tenant.service_account };
         let (client, auth) = login::log_in(self.context, &engine, caller).await?;
         let mut entry = Entry {
@@ -52,8 +55,10 @@ impl Lender for External<'_> {
             name: tenant.name.clone(),
             token: Secret::new(auth.client_token.clone()),
             engine: place.engine.clone(),
-            reach: self.context.external.reach(self.context, &engine).await?,
+            reach,
             lease: None,
+            ends: (auth.lease_duration > 0)
+                .then(|| clock::add_seconds(self.context.clock.now(), auth.lease_duration + BORROWING)),
         };
         let borrowed = match self.context.external.ledger.put(entry.clone()).await {
             Ok(()) => self.borrow(&client, &auth, order, &entry.key).await,
@@ -61,6 +66,7 @@ impl Lender for External<'_> {
         };
         let noted = match borrowed {
             Ok((lease, credential)) => {
+                entry.ends = lease.lent.as_ref().and_then(|lent| lent.last);
                 entry.lease = Some(lease.clone());
                 self.context.external.ledger.put(entry.clone()).await.map(|()| (lease, credential))
             }
@@ -196,8 +202,20 @@ pub async fn end(context: &Context, entry: &Entry) -> Result<(), Error> {
         Some(lease) => (Some(lease.id.expose()), lease.username.as_str()),
         None => (None, "(none)"),
     };
-    let ended = tokens::end(&client, id).await;
-    ended.map_err(Error::engine(format!("cannot end the login of user {user:?} at {}", entry.engine)))?;
+    context.external.require_answers(&reach)?;
+    match tokens::end(&client, id).await {
+        Ok(()) => {}
+        Err(_) if entry.ends.is_some_and(|ends| context.clock.now() > ends) => {
+            tracing::info!(engine = %entry.engine, user, "a login has ended by itself");
+        }
+        Err(error) => {
+            if error.status().is_none() {
+                context.external.note_silence(&reach);
+            }
+            let what = format!("cannot end the login of user {user:?} at {}", entry.engine);
+            return Err(Error::engine(what)(error));
+        }
+    }
     context.external.ledger.remove(&entry.key).await
 }
 
