@@ -6,7 +6,7 @@ use lessor_e2e::eventually::eventually;
 use lessor_e2e::namespace::with_temp_ns;
 use lessor_e2e::other_engine::OtherEngine;
 use lessor_e2e::postgres::{self, Postgres};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{SOON, borrowed, dropped, ready_by_approle, status};
 use crate::nothing::restart_operator;
@@ -83,7 +83,7 @@ async fn a_login_that_ends_before_its_lease_is_followed_in_time() {
         assert_eq!(status(&namespace, "app-db").await["longestLife"], 45);
         eventually("another user follows it", SOON * 2, || async {
             let now = status(&namespace, "app-db").await;
-            if now["username"] == Value::from(user.as_str()) { Err(now) } else { Ok(()) }
+            if now["username"] == user.as_str() { Err(now) } else { Ok(()) }
         })
         .await;
         postgres::login(&user, &password).await.expect("the first user still works while its successor is delivered");

@@ -221,16 +221,12 @@ fn mistakes_name_their_place_and_key() {
             "pid_file: or process is required",
         ),
         (
-            format!("api_proxy {{ use_auto_auth_token = true }}\nlistener \"tcp\" {{ tls_disable = true }}"),
+            "api_proxy { use_auto_auth_token = true }\nlistener \"tcp\" { tls_disable = true }".to_owned(),
             "is required by use_auto_auth_token",
         ),
     ] {
         let error = hcl(&text).unwrap_err();
-        let part = part.replace(
-            "listener.tcp.tls_cert_file: is required, or tls_disable",
-            "listener.tcp.tls_cert_file: is required, or tls_disable",
-        );
-        assert!(error.contains(&part), "{text}\n{error}");
+        assert!(error.contains(part), "{text}\n{error}");
     }
 }
 
