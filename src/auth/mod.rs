@@ -67,10 +67,21 @@ pub struct Login {
     pub display_name: String,
     /// Shown in `auth.metadata` and in token lookups.
     pub metadata: BTreeMap<String, String>,
+    /// The name that the method knows the caller by, whatever its role; without one it gets no entity.
+    pub alias: Option<Alias>,
     /// The role's token settings.
     pub token: TokenParams,
     /// Who owns the leases that this token asks for.
     pub owner: LeaseOwner,
+}
+
+/// Who a caller is at its login mount.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Alias {
+    /// Never another's: a role id, a ServiceAccount's UID.
+    pub name: String,
+    /// For templates in policies: only what stays the same from login to login, because each change is stored.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Whose end ends a lease (design.md, the lease protocol).

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use super::identity::Identity;
+use super::identity::entity::Entity;
 use super::lease::book::{Book, Slot};
 use super::lease::issue::{Asker, Issued};
 use super::lease::{Leases, Parts};
 use super::policies::{Access, Policies};
 use super::quota::Quotas;
 use super::request::{Incoming, Reply};
-use super::token::{Found, Tokens};
+use super::token::{Found, Token, Tokens};
 use super::token_create::from_login;
 use super::ttl::Limits;
-use super::{due, mount, wrapping};
+use super::{due, identity, mount, wrapping};
 use crate::auth::{self, Login, Method};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
@@ -41,6 +43,7 @@ pub struct Core {
     pub(super) methods: mount::Table<dyn Method>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) policies: Policies,
+    pub(super) identity: Identity,
     pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
     pub(super) settings: Settings,
@@ -53,6 +56,7 @@ pub struct Core {
 /// A caller whose token was found.
 pub(super) struct Session {
     pub(super) found: Found,
+    pub(super) entity: Option<Arc<Entity>>,
     pub(super) access: Arc<Access>,
 }
 
@@ -92,8 +96,21 @@ impl Core {
         let _ = slot.set(Arc::downgrade(&leases));
         tokio::spawn(leases.clone().run(undelivered, shutdown.clone()));
         let policies = Policies::load(view.sub("policy")).await?;
-        let core =
-            Self { mounts, methods, tokens, policies, passwords, leases, settings, random, clock, store, shutdown };
+        let identity = Identity::new(view.sub("identity"), clock.clone(), random.clone());
+        let core = Self {
+            mounts,
+            methods,
+            tokens,
+            policies,
+            identity,
+            passwords,
+            leases,
+            settings,
+            random,
+            clock,
+            store,
+            shutdown,
+        };
         for mounted in core.mounts.all() {
             core.set_going(&mounted);
         }
@@ -145,6 +162,7 @@ impl Core {
                 Some(rest) => self.token_api(rest, &incoming, &fields, &session).await,
                 None => self.method(rest, &incoming, fields, &session).await,
             },
+            ("identity", rest) => self.identity_api(rest, incoming.operation, &fields).await,
             ("cubbyhole", rest) => self.cubbyhole(rest, incoming.operation, &fields, &session).await,
             _ => self.secrets(&incoming, fields, &session).await,
         };
@@ -166,8 +184,21 @@ impl Core {
         if !auth::cidr::admits(&found.token.bound_cidrs, incoming.address) {
             return Err(Error::denied());
         }
-        let access = self.policies.access(&found.token.policies);
-        Ok(Session { found, access })
+        let entity = self.entity_of(&found.token).await?;
+        let access = match entity.as_ref().filter(|entity| !entity.policies.is_empty()) {
+            Some(with) => self.policies.access(&with.all_policies(&found.token.policies), entity.as_ref()),
+            None => self.policies.access(&found.token.policies, entity.as_ref()),
+        };
+        Ok(Session { found, entity, access })
+    }
+
+    /// The entity of a token; a token whose entity is gone or disabled is good for nothing.
+    pub(super) async fn entity_of(&self, token: &Token) -> Result<Option<Arc<Entity>>, Error> {
+        if token.entity_id.is_empty() {
+            return Ok(None);
+        }
+        let entity = self.identity.get(&token.entity_id).await?.filter(|entity| !entity.disabled);
+        entity.map(Some).ok_or_else(Error::denied)
     }
 
     /// The token of a request that may come without one.
@@ -212,7 +243,7 @@ impl Core {
         if let Some(role) = path.strip_prefix("auth/token/roles/") {
             return Ok(self.tokens.role(role).await?.is_some());
         }
-        if path.starts_with("sys/") || path.starts_with("auth/token/") {
+        if ["sys/", "auth/token/", "identity/"].iter().any(|own| path.starts_with(own)) {
             return Ok(true);
         }
         if let Some(path) = path.strip_prefix("auth/") {
@@ -242,9 +273,15 @@ impl Core {
     }
 
     async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
-        let token = from_login(login, path, mount.token_type);
+        let entity = match &login.alias {
+            Some(alias) => Some(self.identity.of_login(&identity::Mount::of(mount), alias).await?),
+            None => None,
+        };
+        let mut token = from_login(login, path, mount.token_type);
+        token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
         let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
         let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
+        let auth = entity.iter().fold(auth, |auth, entity| entity.complete(auth));
         Ok(Reply::auth(auth, made.warnings))
     }
 

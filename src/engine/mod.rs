@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod core;
 mod cubbyhole;
 pub mod due;
+pub mod identity;
 pub mod lease;
 pub mod mount;
 pub mod policies;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::identity::entity::Entity;
 use super::policy::{Acl, DEFAULT, Policy, Verb, plain_text};
 use crate::storage::View;
 use crate::wire::{Error, Fields, Operation};
@@ -88,8 +89,13 @@ pub struct Policies {
 #[derive(Default)]
 struct State {
     policies: BTreeMap<String, (String, Arc<Policy>)>,
-    merged: HashMap<Vec<String>, Arc<Access>>,
+    /// For callers without an identity.
+    merged: Sets,
+    /// By entity, as it was when they were merged.
+    personal: HashMap<String, (Arc<Entity>, Sets)>,
 }
+
+type Sets = HashMap<Vec<String>, Arc<Access>>;
 
 impl Policies {
     /// Reads and parses every policy; the built-in `default` is made when it is missing.
@@ -190,25 +196,50 @@ impl Policies {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         apply(&mut state.policies);
         state.merged.clear();
+        state.personal.clear();
     }
 
-    /// What a set of policies allows together; names without a policy grant nothing.
-    pub fn access(&self, names: &[String]) -> Arc<Access> {
+    /// What a set of policies allows together to a caller; names without a policy grant nothing.
+    pub fn access(&self, names: &[String], entity: Option<&Arc<Entity>>) -> Arc<Access> {
         if names == [WRAPPING] {
             return self.wrapping.clone();
         }
-        if let Some(access) = self.read(|state| state.merged.get(names).cloned()) {
+        if let Some(access) = self.read(|state| state.known(names, entity)) {
             return access;
         }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let policies: Vec<_> =
             names.iter().filter_map(|name| state.policies.get(name).map(|(_, policy)| policy.clone())).collect();
         let root = names.iter().any(|name| name == "root");
-        let access = Arc::new(Access { root, acl: Acl::new(&policies) });
-        if state.merged.len() >= MERGED {
-            state.merged.clear();
-        }
-        state.merged.insert(names.to_vec(), access.clone());
+        let lookup = |name: &str| entity.and_then(|entity| entity.lookup(name));
+        let access = Arc::new(Access { root, acl: Acl::for_caller(&policies, &lookup) });
+        state.remember(names, entity, access.clone());
         access
+    }
+}
+
+impl State {
+    fn known(&self, names: &[String], entity: Option<&Arc<Entity>>) -> Option<Arc<Access>> {
+        let Some(entity) = entity else { return self.merged.get(names).cloned() };
+        let own = self.personal.get(&entity.id).filter(|(known, _)| Arc::ptr_eq(known, entity));
+        own.and_then(|(_, sets)| sets.get(names).cloned())
+    }
+
+    fn remember(&mut self, names: &[String], entity: Option<&Arc<Entity>>, access: Arc<Access>) {
+        let Some(entity) = entity else {
+            if self.merged.len() >= MERGED {
+                self.merged.clear();
+            }
+            self.merged.insert(names.to_vec(), access);
+            return;
+        };
+        if self.personal.len() >= MERGED {
+            self.personal.clear();
+        }
+        let (known, sets) = self.personal.entry(entity.id.clone()).or_insert_with(|| (entity.clone(), Sets::new()));
+        if !Arc::ptr_eq(known, entity) {
+            (*known, *sets) = (entity.clone(), Sets::new());
+        }
+        sets.insert(names.to_vec(), access);
     }
 }

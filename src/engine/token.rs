@@ -121,6 +121,7 @@ impl Token {
             accessor: self.accessor.clone(),
             policies: self.policies.clone(),
             token_policies: self.policies.clone(),
+            identity_policies: Vec::new(),
             metadata: (!self.meta.is_empty()).then(|| self.meta.clone()),
             lease_duration,
             renewable: self.renewable,

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::core::{Core, Session};
+use super::identity::entity::Entity;
 use super::request::{Incoming, Reply};
 use super::token::{self, Found};
 use crate::base::{Secret, telemetry};
@@ -25,13 +26,15 @@ impl Core {
             (Write, _) if path.starts_with("create/") => {
                 self.create_token(incoming, fields, session, path.strip_prefix("create/")).await
             }
-            (Read | Write, "lookup-self") => Ok(self.describe(&session.found, incoming.token.as_ref())),
+            (Read | Write, "lookup-self") => {
+                Ok(self.describe(&session.found, incoming.token.as_ref(), session.entity.as_deref()))
+            }
             (Write, "lookup") => {
                 let token = named_token(fields)?;
                 let found = self.tokens.find(&token).await?.ok_or_else(|| Error::new(Kind::Denied, "bad token"))?;
-                Ok(self.describe(&found, Some(&token)))
+                self.looked_up(&found, Some(&token)).await
             }
-            (Write, "lookup-accessor") => Ok(self.describe(&self.by_accessor(fields).await?, None)),
+            (Write, "lookup-accessor") => self.looked_up(&self.by_accessor(fields).await?, None).await,
             (Write, "renew-self") => self.renew_token(&session.found, incoming.token.as_ref(), fields).await,
             (Write, "renew") => {
                 let token = named_token(fields)?;
@@ -117,7 +120,9 @@ impl Core {
         let increment = fields.seconds("increment")?.unwrap_or(0);
         let limits = self.token_limits(&found.token.path);
         let (renewed, granted) = self.tokens.renew(found, increment, limits).await?;
-        Ok(Reply::auth(renewed.auth(token, granted.ttl), granted.warning.into_iter().collect()))
+        let entity = self.entity_of(&renewed).await?;
+        let auth = entity.iter().fold(renewed.auth(token, granted.ttl), |auth, entity| entity.complete(auth));
+        Ok(Reply::auth(auth, granted.warning.into_iter().collect()))
     }
 
     /// The limits of the login mount that made a token.
@@ -126,7 +131,12 @@ impl Core {
         mounted.map_or(self.settings.limits, |(mounted, _)| mounted.entry.limits(self.settings.limits))
     }
 
-    fn describe(&self, found: &Found, token: Option<&Secret>) -> Reply {
+    async fn looked_up(&self, found: &Found, token: Option<&Secret>) -> Result<Reply, Error> {
+        let entity = self.identity.get(&found.token.entity_id).await?;
+        Ok(self.describe(found, token, entity.as_deref()))
+    }
+
+    fn describe(&self, found: &Found, token: Option<&Secret>, entity: Option<&Entity>) -> Reply {
         let t = &found.token;
         let now = self.clock.now();
         let mut data = Map::new();
@@ -150,6 +160,9 @@ impl Core {
         set("type", json!(t.kind));
         if !t.role.is_empty() {
             set("role", json!(t.role));
+        }
+        if let Some(entity) = entity.filter(|entity| !entity.policies.is_empty()) {
+            set("identity_policies", json!(entity.policies));
         }
         if t.period > 0 {
             set("period", json!(t.period));

@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 use super::core::{Core, Session};
+use super::identity::Mount;
 use super::policies;
 use super::request::{Incoming, Reply};
 use super::token::{Kind, Token};
 use super::token_role::Role;
 use crate::auth::token_params::normal_policies;
-use crate::auth::{Login, TokenType};
-use crate::base::{Secret, Timestamp, duration};
+use crate::auth::{Alias, Login, TokenType};
+use crate::base::{Secret, Timestamp, duration, glob};
 use crate::wire::{Error, Fields};
 
 const CREATE_FIELDS: &[&str] = &[
@@ -67,6 +68,9 @@ impl Core {
         let suffix = role.as_ref().map_or("", |(_, role)| role.path_suffix.as_str());
         token.path = format!("{}/{suffix}", incoming.path).trim_end_matches('/').to_owned();
         token.role = role.as_ref().map(|(name, _)| (*name).to_owned()).unwrap_or_default();
+        if let Some(alias) = maker.entity_alias()? {
+            token.entity_id = self.identity.of_login(&Mount::tokens(), &alias).await?.id.clone();
+        }
         let id = maker.id()?;
         if id.is_some() && token.kind == Kind::Batch {
             return Err(Error::bad_request("batch tokens cannot have \"id\" set"));
@@ -80,7 +84,9 @@ impl Core {
         warnings.extend(fields.unrecognized(CREATE_FIELDS));
         let made = self.tokens.create(token, id, self.settings.limits).await?;
         warnings.extend(made.warnings);
-        Ok(Reply::auth(made.token.auth(Some(&made.id), made.token.creation_ttl), warnings))
+        let entity = self.entity_of(&made.token).await?;
+        let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
+        Ok(Reply::auth(entity.iter().fold(auth, |auth, entity| entity.complete(auth)), warnings))
     }
 }
 
@@ -134,9 +140,6 @@ impl Maker<'_> {
     }
 
     fn check(&self, token: &Token) -> Result<(), Error> {
-        if !self.fields.string("entity_alias")?.unwrap_or_default().is_empty() {
-            return Err(Error::bad_request("'entity_alias' is not supported: leave it out"));
-        }
         if token.kind == Kind::Batch {
             let set = [
                 ("explicit_max_ttl", token.explicit_max_ttl > 0),
@@ -155,6 +158,17 @@ impl Maker<'_> {
             return Err(Error::bad_request("expiring root tokens cannot create non-expiring root tokens"));
         }
         Ok(())
+    }
+
+    /// The name of the caller that the token is made for; the role says which ones may be named.
+    fn entity_alias(&self) -> Result<Option<Alias>, Error> {
+        let Some(name) = self.fields.string("entity_alias")?.filter(|name| !name.is_empty()) else { return Ok(None) };
+        let only = || Error::bad_request("'entity_alias' is only allowed in combination with token role");
+        let allowed = self.role.ok_or_else(only)?.allowed_entity_aliases.iter().flatten();
+        if !allowed.clone().any(|pattern| glob::matches(pattern, &name.to_lowercase())) {
+            return Err(Error::bad_request("invalid 'entity_alias' value"));
+        }
+        Ok(Some(Alias { name, ..Alias::default() }))
     }
 
     /// A role may fix the type, or say what it is unless the caller wishes otherwise.
@@ -384,6 +398,7 @@ mod tests {
             let login = Login {
                 display_name: String::new(),
                 metadata: Default::default(),
+                alias: None,
                 token: crate::auth::TokenParams { token_type: role, ..Default::default() },
                 owner: Default::default(),
             };

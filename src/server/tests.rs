@@ -1,5 +1,6 @@
 //! The API over real HTTP: envelopes, status codes and error texts as Vault's clients know them.
 
+mod identity;
 mod kv;
 mod tokens;
 mod wrapping;

@@ -49,6 +49,9 @@ pub struct Auth {
     /// The same without those of the identity.
     #[serde(default)]
     pub token_policies: Vec<String>,
+    /// Those of the identity alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity_policies: Vec<String>,
     /// What the login method tells of the caller.
     #[serde(default)]
     pub metadata: Option<BTreeMap<String, String>>,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::AppRole;
 use super::role::Role;
 use super::secret_id::SecretId;
-use crate::auth::{LeaseOwner, Login, cidr};
+use crate::auth::{Alias, LeaseOwner, Login, cidr};
 use crate::base::Secret;
 use crate::wire::{Error, Fields};
 
@@ -30,8 +30,10 @@ impl AppRole {
         if !cidr::admits(&token.token_bound_cidrs, address) {
             return Err(Error::denied());
         }
-        metadata.insert("role_name".to_owned(), role.name);
-        Ok(Login { display_name: self.mount.clone(), metadata, token, owner: LeaseOwner::Token })
+        metadata.insert("role_name".to_owned(), role.name.clone());
+        let alias = Alias { name: role.role_id, metadata: [("role_name".to_owned(), role.name)].into() };
+        let (display_name, owner) = (self.mount.clone(), LeaseOwner::Token);
+        Ok(Login { display_name, metadata, alias: Some(alias), token, owner })
     }
 
     /// Uses a secret id once. Of several logins at a time that share its last use, one succeeds.

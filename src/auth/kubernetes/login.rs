@@ -8,7 +8,7 @@ use super::config::Config;
 use super::review::{self, Identity, Question};
 use super::role::{OwnerKind, Role};
 use super::{Kubernetes, role_name};
-use crate::auth::{LeaseOwner, Login, Workload, cidr};
+use crate::auth::{Alias, LeaseOwner, Login, Workload, cidr};
 use crate::base::Secret;
 use crate::wire::{Error, Fields, Kind};
 
@@ -41,6 +41,7 @@ impl Kubernetes {
         Ok(Login {
             display_name: format!("{}-{}-{}", self.mount, identity.namespace, identity.name),
             metadata: metadata(&name, &claims, &identity, &owner),
+            alias: Some(alias(&role, &claims, &identity)),
             token: role.token,
             owner,
         })
@@ -112,6 +113,19 @@ fn owner(role: &Role, identity: &Identity) -> LeaseOwner {
         (OwnerKind::Workload, Some((name, uid))) => LeaseOwner::Workload(Workload { uid, namespace, name }),
         (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace },
     }
+}
+
+/// The ServiceAccount, as the role says: by UID, or by name, which stays when it is made anew.
+fn alias(role: &Role, claims: &Claims, identity: &Identity) -> Alias {
+    let by_name = role.alias_name_source == "serviceaccount_name";
+    let name = if by_name { format!("{}/{}", identity.namespace, identity.name) } else { identity.uid.clone() };
+    let metadata = [
+        ("service_account_name", &identity.name),
+        ("service_account_namespace", &identity.namespace),
+        ("service_account_uid", &identity.uid),
+        ("service_account_secret_name", &claims.secret_name),
+    ];
+    Alias { name, metadata: metadata.map(|(key, value)| (key.to_owned(), value.clone())).into() }
 }
 
 fn metadata(role: &str, claims: &Claims, identity: &Identity, owner: &LeaseOwner) -> BTreeMap<String, String> {

@@ -134,8 +134,13 @@ impl Bench {
     }
 
     async fn token(&self, owner: LeaseOwner) -> String {
-        let login =
-            Login { display_name: "t".into(), metadata: Default::default(), token: TokenParams::default(), owner };
+        let login = Login {
+            display_name: "t".into(),
+            metadata: Default::default(),
+            alias: None,
+            token: TokenParams::default(),
+            owner,
+        };
         let made = self
             .tokens
             .create(from_login(login, "auth/x/login", TokenType::Default), None, Limits::default())
@@ -388,7 +393,8 @@ async fn tokens_expire_with_their_leases_and_uses_run_out() {
     bench.until("the token is gone", async || bench.tokens.read(hash.clone()).await.unwrap().is_none()).await;
     bench.until("and its user", async || bench.world.users("a") == 0).await;
     let token = TokenParams { token_num_uses: 2, ..TokenParams::default() };
-    let login = Login { display_name: "t".into(), metadata: Default::default(), token, owner: LeaseOwner::Token };
+    let login =
+        Login { display_name: "t".into(), metadata: Default::default(), alias: None, token, owner: LeaseOwner::Token };
     let made = bench
         .tokens
         .create(from_login(login, "auth/x/login", TokenType::Default), None, Limits::default())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Pattern, Policy, Rule, Verb};
+use super::{Lookup, Pattern, Policy, Rule, Verb};
 use crate::wire::Fields;
 
 /// What a set of policies allows.
@@ -18,10 +18,17 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// Merges policies; without any, nothing is allowed.
+    /// Merges policies as they are for a caller without an identity; without any, nothing is allowed.
     pub fn new(policies: &[Arc<Policy>]) -> Self {
+        Self::for_caller(policies, &|_| None)
+    }
+
+    /// Merges policies as they are for the caller of whom `lookup` tells.
+    pub fn for_caller(policies: &[Arc<Policy>], lookup: &Lookup<'_>) -> Self {
+        let expanded: Vec<_> = policies.iter().flat_map(|policy| policy.expanded(lookup)).collect();
         let mut merged: BTreeMap<&Pattern, Rule> = BTreeMap::new();
-        for (pattern, rule) in policies.iter().flat_map(|policy| &policy.rules) {
+        let plain = policies.iter().flat_map(|policy| &policy.rules);
+        for (pattern, rule) in plain.chain(&expanded) {
             merged.entry(pattern).and_modify(|known| known.merge(rule)).or_insert_with(|| rule.clone());
         }
         let mut acl = Self::default();

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 use super::rule::{Parameters, Set};
+use super::template::is_template;
 use super::{Pattern, Policy, Rule};
 use crate::base::hcl::{self, Block, Document};
 use crate::wire::Error;
@@ -45,13 +46,20 @@ impl Policy {
         let text = plain_text(text);
         let rules = Document::parse(&text).map_err(|error| error.to_string()).and_then(|document| rules(&document));
         match rules {
-            Ok(rules) => Ok(Self { name: name.to_owned(), rules }),
+            Ok(rules) => {
+                let (templates, rules): (Vec<_>, _) = rules.into_iter().partition(|(path, ..)| is_template(path));
+                Ok(Self {
+                    name: name.to_owned(),
+                    rules: rules.into_iter().map(|(_, pattern, rule)| (pattern, rule)).collect(),
+                    templates: templates.into_iter().map(|(path, _, rule)| (path, rule)).collect(),
+                })
+            }
             Err(problem) => Err(Error::bad_request(format!("failed to parse policy: {problem}"))),
         }
     }
 }
 
-fn rules(document: &Document) -> Result<Vec<(Pattern, Rule)>, String> {
+fn rules(document: &Document) -> Result<Vec<(String, Pattern, Rule)>, String> {
     let root = document.root();
     // A misspelt key would silently drop a rule, a `deny` perhaps.
     refuse_unknown(&root, TOP_KEYS)?;
@@ -61,7 +69,7 @@ fn rules(document: &Document) -> Result<Vec<(Pattern, Rule)>, String> {
         .map(|block| rule(block).map(|rule| (block.label(), rule)))
         .map(|read| {
             let (path, rule) = read?;
-            Pattern::parse(path).map(|pattern| (pattern, rule))
+            Pattern::parse(path).map(|pattern| (path.to_owned(), pattern, rule))
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::auth::TokenType;
+use crate::engine::identity::TOKEN_ACCESSOR;
 use crate::engine::mount::Entry;
 
 /// A mount that the engine itself answers.
@@ -85,12 +86,11 @@ impl Builtin {
 
     /// As a stored mount would be.
     pub(super) fn entry(&self, login: bool) -> Entry {
-        let prefix = if login { "auth_" } else { "" };
         Entry {
             path: self.path.into(),
             kind: self.kind.into(),
             description: self.description.into(),
-            accessor: format!("{prefix}{}_builtin", self.kind),
+            accessor: if login { TOKEN_ACCESSOR.into() } else { format!("{}_builtin", self.kind) },
             uuid: self.kind.into(),
             default_lease_ttl: 0,
             max_lease_ttl: 0,

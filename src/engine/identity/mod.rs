@@ -1,0 +1,208 @@
+//! Identity: who a caller is across logins. `entity.rs` is what is known, `api.rs` the paths below `identity/`.
+//!
+//! Keys: `entity/<id>` with the aliases inside, `name/<name>`, `alias/<alias id>` and `login/<mount accessor>/<name>`, all three
+//! naming the entity. Each change is one transaction.
+
+mod api;
+pub mod entity;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::Value;
+
+use self::entity::{Alias, Entity};
+use super::mount::Entry;
+use crate::auth;
+use crate::base::{Clock, Random};
+use crate::storage::{Error as StorageError, Txn, View};
+use crate::wire::Error;
+
+/// The accessor of the mount of tokens, which is always there.
+pub const TOKEN_ACCESSOR: &str = "auth_token_builtin";
+
+/// How many entities are kept in memory.
+const CACHED: usize = 4096;
+
+/// The login mount that an alias belongs to.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// `auth_approle_1a2b3c4d`.
+    pub accessor: String,
+    /// Its type.
+    pub kind: String,
+    /// `auth/approle/`.
+    pub path: String,
+}
+
+impl Mount {
+    /// Of a login method.
+    pub fn of(entry: &Entry) -> Self {
+        Self { accessor: entry.accessor.clone(), kind: entry.kind.clone(), path: format!("auth/{}", entry.path) }
+    }
+
+    /// Of the tokens.
+    pub fn tokens() -> Self {
+        Self { accessor: TOKEN_ACCESSOR.into(), kind: "token".into(), path: "auth/token/".into() }
+    }
+}
+
+/// All entities.
+pub struct Identity {
+    view: View,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    cache: RwLock<HashMap<String, Arc<Entity>>>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Identity {
+    /// The entities in `view`.
+    pub fn new(view: View, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { view, clock, random, cache: RwLock::default(), writing: Default::default() }
+    }
+
+    /// The entity with that id.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn get(&self, id: &str) -> Result<Option<Arc<Entity>>, StorageError> {
+        if let Some(entity) = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Ok(Some(entity.clone()));
+        }
+        // Whoever writes must not be overtaken by an older value on its way into the cache.
+        let _still = self.writing.lock().await;
+        let entity = self.view.get::<Entity>(&format!("entity/{id}")).await?.map(|(entity, _)| Arc::new(entity));
+        if let Some(entity) = &entity {
+            let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+            if cache.len() >= CACHED {
+                cache.clear();
+            }
+            cache.insert(id.to_owned(), entity.clone());
+        }
+        Ok(entity)
+    }
+
+    /// The entity that an index entry names.
+    async fn by(&self, index: &str) -> Result<Option<Arc<Entity>>, StorageError> {
+        match self.view.get::<String>(index).await? {
+            Some((id, _)) => self.get(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The entity of a login, which is made at its first.
+    ///
+    /// # Errors
+    /// 403 when it is disabled; what the store says.
+    pub async fn of_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+        let index = login_key(&mount.accessor, &login.name);
+        let found = self.by(&index).await?;
+        let known = |entity: &Entity| {
+            let alias = entity.aliases.iter().find(|a| a.mount_accessor == mount.accessor && a.name == login.name);
+            alias.is_some_and(|alias| alias.metadata == login.metadata)
+        };
+        let entity = match found {
+            Some(entity) if known(&entity) => entity,
+            _ => self.note_login(mount, login).await?,
+        };
+        if entity.disabled { Err(Error::denied()) } else { Ok(entity) }
+    }
+
+    async fn note_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+        let _one_writer = self.writing.lock().await;
+        let now = self.clock.now();
+        let before = self.fresh(&login_key(&mount.accessor, &login.name)).await?;
+        let mut entity = before.clone().unwrap_or_else(|| self.blank());
+        match entity.aliases.iter_mut().find(|a| a.mount_accessor == mount.accessor && a.name == login.name) {
+            Some(alias) => alias.metadata.clone_from(&login.metadata),
+            None => entity.aliases.push(Alias {
+                id: self.random.uuid(),
+                name: login.name.clone(),
+                mount_accessor: mount.accessor.clone(),
+                mount_type: mount.kind.clone(),
+                mount_path: mount.path.clone(),
+                metadata: login.metadata.clone(),
+                custom_metadata: Default::default(),
+                created: now,
+                updated: now,
+            }),
+        }
+        self.commit(before.as_ref(), Some(entity.clone())).await?;
+        Ok(Arc::new(entity))
+    }
+
+    fn blank(&self) -> Entity {
+        let (id, now) = (self.random.uuid(), self.clock.now());
+        Entity {
+            name: format!("entity_{}", &id[..8]),
+            id,
+            metadata: Default::default(),
+            policies: Vec::new(),
+            disabled: false,
+            created: now,
+            updated: now,
+            aliases: Vec::new(),
+        }
+    }
+
+    /// As stored, past the cache, for a change.
+    async fn fresh(&self, index: &str) -> Result<Option<Entity>, StorageError> {
+        let Some((id, _)) = self.view.get::<String>(index).await? else { return Ok(None) };
+        self.fresh_by_id(&id).await
+    }
+
+    async fn fresh_by_id(&self, id: &str) -> Result<Option<Entity>, StorageError> {
+        Ok(self.view.get::<Entity>(&format!("entity/{id}")).await?.map(|(entity, _)| entity))
+    }
+
+    /// Replaces an entity and its index entries; the caller holds the lock of writers.
+    async fn commit(&self, before: Option<&Entity>, after: Option<Entity>) -> Result<(), StorageError> {
+        let mut txn = Txn::default();
+        if let Some(entity) = before {
+            self.view.stage_delete(&mut txn, &format!("entity/{}", entity.id));
+            for key in indexes(entity) {
+                self.view.stage_delete(&mut txn, &key);
+            }
+        }
+        if let Some(entity) = &after {
+            self.view.stage_put(&mut txn, &format!("entity/{}", entity.id), entity)?;
+            for key in indexes(entity) {
+                self.view.stage_put(&mut txn, &key, &entity.id)?;
+            }
+        }
+        self.view.store().commit(txn).await?;
+        let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entity) = before {
+            cache.remove(&entity.id);
+        }
+        if let Some(entity) = after {
+            cache.remove(&entity.id);
+        }
+        Ok(())
+    }
+
+    /// The names below an index, each with its entity.
+    async fn listed(&self, folder: &str) -> Result<Vec<(String, Value)>, StorageError> {
+        let mut rows = Vec::new();
+        for key in self.view.keys(folder).await? {
+            rows.extend(self.view.get::<Value>(&key).await?.map(|(value, _)| (key[folder.len()..].to_owned(), value)));
+        }
+        Ok(rows)
+    }
+}
+
+fn name_key(name: &str) -> String {
+    format!("name/{}", name.to_lowercase())
+}
+
+fn login_key(accessor: &str, name: &str) -> String {
+    format!("login/{accessor}/{name}")
+}
+
+fn indexes(entity: &Entity) -> Vec<String> {
+    let aliases = entity.aliases.iter();
+    let aliases =
+        aliases.flat_map(|alias| [format!("alias/{}", alias.id), login_key(&alias.mount_accessor, &alias.name)]);
+    aliases.chain([name_key(&entity.name)]).collect()
+}

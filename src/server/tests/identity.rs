@@ -1,0 +1,168 @@
+//! Identity over HTTP: the entity of a login, what is noted of it, and policies that name it.
+
+use serde_json::{Value, json};
+
+use super::Server;
+
+impl Server {
+    /// Logs in by AppRole; the accessor of the mount and the `auth` of the answer.
+    async fn known_login(&self) -> (String, Value) {
+        self.root("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+        let role = json!({ "bind_secret_id": false, "token_bound_cidrs": "127.0.0.0/8" });
+        self.root("POST", "auth/approle/role/r", role).await;
+        let accessor = self.root("GET", "sys/auth/approle", Value::Null).await.body["data"]["accessor"].clone();
+        (accessor.as_str().unwrap().to_owned(), self.login_again().await)
+    }
+
+    async fn login_again(&self) -> Value {
+        let role_id =
+            self.root("GET", "auth/approle/role/r/role-id", Value::Null).await.body["data"]["role_id"].clone();
+        let login = self.ask("", "POST", "auth/approle/login", json!({ "role_id": role_id })).await;
+        assert!(login.status == 200 || login.status == 403, "{}", login.body);
+        login.body["auth"].clone()
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+#[tokio::test]
+async fn every_login_of_a_caller_is_the_same_entity() {
+    let server = Server::start().await;
+    let (accessor, auth) = server.known_login().await;
+    let (id, token) = (text(&auth["entity_id"]), text(&auth["client_token"]));
+    assert_eq!(server.login_again().await["entity_id"], json!(id));
+    let own = server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.body;
+    assert_eq!(own["data"]["entity_id"], json!(id));
+    // The default policy lets a token read its own entity, and no other.
+    let read = server.ask(token, "GET", &format!("identity/entity/id/{id}"), Value::Null).await;
+    let alias = &read.body["data"]["aliases"][0];
+    assert_eq!(
+        (read.status, &alias["mount_accessor"], &alias["mount_type"]),
+        (200, &json!(accessor), &json!("approle"))
+    );
+    assert_eq!((&alias["metadata"]["role_name"], &alias["canonical_id"]), (&json!("r"), &json!(id)));
+    let other = server.root("POST", "identity/entity", json!({ "name": "other" })).await.body["data"]["id"].clone();
+    let denied = server.ask(token, "GET", &format!("identity/entity/id/{}", text(&other)), Value::Null).await;
+    assert_eq!(denied.status, 403);
+    let child = server.ask("root", "POST", "auth/token/create", json!({ "policies": ["default"] })).await.body;
+    assert_eq!(child["auth"]["entity_id"], json!(""), "root has none to hand on");
+}
+
+#[tokio::test]
+async fn an_entity_gives_its_tokens_policies_and_takes_them_away() {
+    let server = Server::start().await;
+    let (_, auth) = server.known_login().await;
+    let (id, token) = (text(&auth["entity_id"]), text(&auth["client_token"]));
+    let policy = "path \"secret/data/{{identity.entity.metadata.team}}/*\" { capabilities = [\"read\"] }";
+    server.root("PUT", "sys/policies/acl/team", json!({ "policy": policy })).await;
+    server.root("POST", "secret/data/blue/a", json!({ "data": { "k": "v" } })).await;
+    let read = async || server.ask(token, "GET", "secret/data/blue/a", Value::Null).await.status;
+    assert_eq!(read().await, 403);
+    let path = format!("identity/entity/id/{id}");
+    let noted = json!({ "policies": "team", "metadata": { "team": "blue" } });
+    assert_eq!(server.root("POST", &path, noted).await.status, 204);
+    assert_eq!(read().await, 200, "at once, with the token of before");
+    let own = server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.body;
+    assert_eq!((&own["data"]["identity_policies"], &own["data"]["policies"]), (&json!(["team"]), &json!(["default"])));
+    let again = server.login_again().await;
+    assert_eq!((&again["policies"], &again["token_policies"]), (&json!(["default", "team"]), &json!(["default"])));
+    assert_eq!(again["identity_policies"], json!(["team"]));
+    server.root("POST", &path, json!({ "metadata": { "team": "b*" } })).await;
+    assert_eq!(read().await, 403, "a name that somebody chose opens no more than itself");
+    server.root("POST", &path, json!({ "disabled": true })).await;
+    assert_eq!(server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.status, 403);
+    assert_eq!(server.login_again().await, Value::Null);
+    server.root("POST", &path, json!({ "disabled": false })).await;
+    assert_eq!(server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.status, 200);
+    assert_eq!(server.root("DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.status, 403);
+}
+
+#[tokio::test]
+async fn entities_and_aliases_are_made_before_the_first_login() {
+    let server = Server::start().await;
+    let (accessor, first) = server.known_login().await;
+    let role_id = server.root("GET", "auth/approle/role/r/role-id", Value::Null).await.body["data"]["role_id"].clone();
+    let made = server.root("POST", "identity/entity", json!({ "name": "Shop", "metadata": { "a": "b" } })).await;
+    let id = text(&made.body["data"]["id"]).to_owned();
+    assert_eq!((made.status, &made.body["data"]["name"]), (200, &json!("Shop")));
+    let alias = json!({ "name": role_id, "canonical_id": id, "mount_accessor": accessor });
+    let alias = server.root("POST", "identity/entity-alias", alias).await.body["data"].clone();
+    assert_eq!(alias["canonical_id"], json!(id), "it moves here");
+    assert_eq!(server.login_again().await["entity_id"], json!(id));
+    for (body, found) in [
+        (json!({ "name": "shop" }), &id),
+        (json!({ "id": id }), &id),
+        (json!({ "alias_id": alias["id"] }), &id),
+        (json!({ "alias_name": role_id, "alias_mount_accessor": accessor }), &id),
+    ] {
+        let looked = server.root("POST", "identity/lookup/entity", body).await.body;
+        assert_eq!(looked["data"]["id"], json!(found));
+    }
+    assert_eq!(server.root("POST", "identity/lookup/entity", json!({ "name": "nobody" })).await.status, 204);
+    assert_eq!(server.root("POST", "identity/lookup/entity", json!({})).await.status, 400);
+    let names = server.root("LIST", "identity/entity/name", Value::Null).await.body["data"]["keys"].clone();
+    assert!(names.as_array().unwrap().contains(&json!("Shop")));
+    let ids = server.root("LIST", "identity/entity/id", Value::Null).await.body["data"].clone();
+    assert_eq!(ids["key_info"][&id]["name"], json!("Shop"));
+    let aliases = server.root("LIST", "identity/entity-alias/id", Value::Null).await.body["data"].clone();
+    assert_eq!(aliases["key_info"][text(&alias["id"])]["canonical_id"], json!(id));
+    let taken = server.root("POST", &format!("identity/entity/id/{id}"), json!({ "name": "other" })).await;
+    assert_eq!(taken.status, 204);
+    let other = format!("identity/entity/id/{}", text(&first["entity_id"]));
+    let taken = server.root("POST", &other, json!({ "name": "OTHER" })).await;
+    assert_eq!((taken.status, taken.error()), (400, "entity name is already in use"));
+    let unknown = json!({ "name": "x", "mount_accessor": "none" });
+    assert!(server.root("POST", "identity/entity-alias", unknown).await.error().contains("invalid mount accessor"));
+    let path = format!("identity/entity-alias/id/{}", text(&alias["id"]));
+    assert_eq!(server.root("GET", &path, Value::Null).await.body["data"]["name"], role_id);
+    assert_eq!(server.root("DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(server.root("GET", &path, Value::Null).await.status, 404);
+    assert_ne!(server.login_again().await["entity_id"], json!(id));
+}
+
+#[tokio::test]
+async fn identity_routes_ask_for_a_token_that_has_the_capability() {
+    let server = Server::start().await;
+    let bare = server.token_with("bare", "path \"a\" { capabilities = [\"read\"] }").await;
+    for (method, path) in [
+        ("POST", "identity/entity"),
+        ("POST", "identity/entity/batch-delete"),
+        ("LIST", "identity/entity/id"),
+        ("GET", "identity/entity/id/x"),
+        ("POST", "identity/entity/id/x"),
+        ("DELETE", "identity/entity/id/x"),
+        ("LIST", "identity/entity/name"),
+        ("GET", "identity/entity/name/x"),
+        ("POST", "identity/entity/name/x"),
+        ("DELETE", "identity/entity/name/x"),
+        ("POST", "identity/entity-alias"),
+        ("LIST", "identity/entity-alias/id"),
+        ("GET", "identity/entity-alias/id/x"),
+        ("POST", "identity/entity-alias/id/x"),
+        ("DELETE", "identity/entity-alias/id/x"),
+        ("POST", "identity/lookup/entity"),
+    ] {
+        assert_eq!(server.ask("", method, path, Value::Null).await.status, 403, "{method} {path}");
+        assert_eq!(server.ask(&bare, method, path, Value::Null).await.status, 403, "{method} {path}");
+    }
+    assert_eq!(server.root("GET", "identity/nothing", Value::Null).await.status, 404);
+    assert_eq!(server.root("GET", "identity/entity", Value::Null).await.status, 405);
+}
+
+#[tokio::test]
+async fn a_role_may_name_the_caller_that_a_token_is_for() {
+    let server = Server::start().await;
+    let role = json!({ "allowed_policies": "default", "allowed_entity_aliases": "App-*" });
+    server.root("POST", "auth/token/roles/r", role).await;
+    let made = server.root("POST", "auth/token/create/r", json!({ "entity_alias": "app-One" })).await.body;
+    let id = text(&made["auth"]["entity_id"]);
+    let entity = server.root("GET", &format!("identity/entity/id/{id}"), Value::Null).await.body;
+    assert_eq!(entity["data"]["aliases"][0]["name"], json!("app-One"));
+    let other = server.root("POST", "auth/token/create/r", json!({ "entity_alias": "else" })).await;
+    assert_eq!((other.status, other.error()), (400, "invalid 'entity_alias' value"));
+    let without = server.root("POST", "auth/token/create", json!({ "entity_alias": "app-one" })).await;
+    assert_eq!(without.error(), "'entity_alias' is only allowed in combination with token role");
+}
