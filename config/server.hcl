@@ -16,6 +16,11 @@ listener "tcp" {
 
   # Instead of the two files, plain HTTP: only where nobody can listen in.
   # tls_disable = true
+
+  # sys/rekey and sys/generate-root work by shares alone; with these they take a token with sudo, too, at sys/rotate/root and
+  # sys/generate-root-token.
+  # disable_unauthed_rekey_endpoints         = true
+  # disable_unauthed_generate_root_endpoints = true
 }
 
 # What protects the storage's key: 32 bytes, raw, in hex or in base64, such as `openssl rand -base64 32` prints. Without this
@@ -28,6 +33,10 @@ seal "static" {
   # previous_key_id = "2025-01"
   # previous_key    = "file:///etc/lessor/seal-2025-01.key"
 }
+
+# Instead: people open the engine after each start, each with a share of a key that sys/init gave them. It is also what holds when no
+# seal is named.
+# seal "shamir" {}
 
 # How clients reach the engine.
 api_addr = "https://127.0.0.1:8200"
@@ -42,6 +51,8 @@ log_format = "standard" # or json, one object a line
 # In a Kubernetes cluster: what the engine sets up itself when it starts. With this stanza a new engine also initialises itself
 # and gives up its root token. Without it, POST sys/init answers the recovery shares and a root token.
 # bootstrap {
+#   # Instead of shares that nobody would be given: 32 bytes as for the seal. Whoever has it can generate a root token.
+#   recovery_key = "file:///etc/lessor/recovery.key"
 #   kubernetes_auth {
 #     path            = "kubernetes"
 #     kubernetes_host = "https://kubernetes.default.svc"

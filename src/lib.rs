@@ -7,8 +7,8 @@
 //! | 0 | [`base`] | nothing of ours |
 //! | 1 | `api`, [`wire`] | base |
 //! | 2 | `client`, `storage`, `drivers` | base; client also wire |
-//! | 3 | `auth`, `secrets` | base, wire, storage; `secrets/database` also drivers |
-//! | 4 | `engine` | base, wire, storage, auth, secrets |
+//! | 3 | `auth`, `audit`, `secrets` | base, wire, storage; `secrets/database` also drivers |
+//! | 4 | `engine` | base, wire, storage, auth, audit, secrets |
 //! | 5 | `server` | base, wire, engine, storage |
 //! | 5 | `operator`, `webhook`, `migrate` | base, api; operator also wire, client |
 //! | 5 | `agent`, `cli` | base, wire, client |
@@ -27,6 +27,8 @@ pub mod drivers;
 #[cfg(feature = "engine")]
 pub mod storage;
 
+#[cfg(feature = "engine")]
+pub mod audit;
 #[cfg(feature = "engine")]
 pub mod auth;
 #[cfg(feature = "engine")]

@@ -44,7 +44,15 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn server() -> Self {
-        Self::server_logging("debug").await
+        Self::server_logging("debug", None).await
+    }
+
+    /// The same with another seal stanza than that of a static seal.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn server_sealed_by(stanza: &str) -> Self {
+        Self::server_logging("debug", Some(stanza)).await
     }
 
     /// The same, logging as little as in production, to be measured.
@@ -52,22 +60,24 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn quiet_server() -> Self {
-        Self::server_logging("info").await
+        Self::server_logging("info", None).await
     }
 
-    async fn server_logging(level: &'static str) -> Self {
+    async fn server_logging(level: &'static str, seal: Option<&str>) -> Self {
         let (port, folder) = (free_port(), folder());
         let (data, key, config) =
             (folder.path().join("data"), folder.path().join("seal.key"), folder.path().join("lessor.hcl"));
         let mut bytes = [0; 32];
         SystemRandom.fill(&mut bytes);
         std::fs::write(&key, bytes).unwrap();
+        let fixed =
+            format!("seal \"static\" {{ current_key_id = \"test\" current_key = \"file://{}\" }}", key.display());
         let text = format!(
             "storage \"embedded\" {{ path = \"{}\" }}\n\
              listener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_disable = true }}\n\
-             seal \"static\" {{ current_key_id = \"test\" current_key = \"file://{}\" }}\n",
+             {}\n",
             data.display(),
-            key.display()
+            seal.unwrap_or(&fixed)
         );
         std::fs::File::create(&config).unwrap().write_all(text.as_bytes()).unwrap();
         Self::start(&["server", "--config", config.to_str().unwrap()], level, port, folder).await
@@ -114,6 +124,15 @@ impl Lessor {
         assert!(sent.success());
         let ended = tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await;
         ended.expect("it ends when asked to").unwrap().success()
+    }
+
+    /// Sends SIGHUP, as logrotate does.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn hang_up(&self) {
+        let sent = Command::new("kill").arg("-HUP").arg(self.pid().to_string()).status().await.unwrap();
+        assert!(sent.success());
     }
 
     /// Starts the program again on the same storage and waits until it serves.

@@ -11,6 +11,7 @@
 
 mod agent;
 mod api;
+mod audit;
 mod compat;
 mod credentials;
 mod deletion;
@@ -36,6 +37,7 @@ mod root_rotation;
 mod rotation;
 mod running;
 mod schemas;
+mod seals;
 mod secrets;
 mod spares;
 mod static_accounts;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::core::Core;
 use super::mount;
+use crate::storage::cipher::Key;
 use crate::wire::{Caller, Error, Fields, Operation, Request};
 
 /// Name of the policy that the operator's tokens carry.
@@ -13,6 +14,8 @@ pub const OPERATOR_POLICY: &str = "lessor-operator";
 /// The `bootstrap` stanza of the server's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// The recovery key of a new engine, of which nobody is given shares.
+    pub recovery_key: Option<RecoveryKey>,
     /// The Kubernetes login.
     pub kubernetes: Option<Kubernetes>,
     /// Where the database engine is mounted, `database`.
@@ -21,6 +24,16 @@ pub struct Plan {
     pub kv: Option<String>,
     /// Who the operator is.
     pub operator: Option<Operator>,
+}
+
+/// A recovery key that the configuration names; it is its own only share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecoveryKey(pub Key);
+
+impl std::fmt::Debug for RecoveryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecoveryKey(redacted)")
+    }
 }
 
 /// `kubernetes_auth { … }`.

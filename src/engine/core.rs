@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use super::audit::Audits;
+use super::audit::trail::Trail;
+use super::cors::Browsers;
 use super::identity::Identity;
 use super::identity::entity::Entity;
 use super::lease::book::{Book, Slot};
@@ -9,7 +12,11 @@ use super::lease::issue::{Asker, Issued};
 use super::lease::{Leases, Parts};
 use super::policies::{Access, Policies};
 use super::quota::Quotas;
+use super::rate_limit::RateLimits;
 use super::request::{Incoming, Reply};
+use super::rotation::Rotations;
+use super::seal::Keeper;
+use super::sys::{Flights, Moves};
 use super::token::{Found, Token, Tokens};
 use super::token_create::from_login;
 use super::ttl::Limits;
@@ -46,6 +53,13 @@ pub struct Core {
     pub(super) identity: Identity,
     pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
+    pub(super) audits: Audits,
+    pub(super) keeper: Arc<Keeper>,
+    pub(super) rotation: Arc<Rotations>,
+    pub(super) rate_limits: RateLimits,
+    pub(super) browsers: Browsers,
+    pub(super) moves: Moves,
+    pub(super) flights: Flights,
     pub(super) settings: Settings,
     pub(super) random: Arc<dyn Random>,
     pub(super) clock: Arc<dyn Clock>,
@@ -67,6 +81,7 @@ impl Core {
     /// What the store says.
     pub async fn load(
         store: Arc<dyn Backend>,
+        keeper: Arc<Keeper>,
         settings: Settings,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
@@ -97,6 +112,9 @@ impl Core {
         tokio::spawn(leases.clone().run(undelivered, shutdown.clone()));
         let policies = Policies::load(view.sub("policy")).await?;
         let identity = Identity::new(view.sub("identity"), clock.clone(), random.clone());
+        let audits = Audits::load(view.sub("audit"), clock.clone(), random.clone()).await?;
+        let rotation = Arc::new(Rotations::load(view.sub("core")).await?);
+        tokio::spawn(rotation.clone().run(keeper.barrier().clone(), clock.clone(), shutdown.clone()));
         let core = Self {
             mounts,
             methods,
@@ -105,6 +123,13 @@ impl Core {
             identity,
             passwords,
             leases,
+            audits,
+            keeper,
+            rotation,
+            rate_limits: RateLimits::load(view.sub("rate-limit"), clock.clone()).await?,
+            browsers: Browsers::load(view.sub("core")).await?,
+            moves: Moves::default(),
+            flights: Flights::default(),
             settings,
             random,
             clock,
@@ -132,24 +157,50 @@ impl Core {
     /// # Errors
     /// As vault-api.md says; every error becomes HTTP in `server/error.rs`.
     pub async fn handle(self: &Arc<Self>, incoming: Incoming) -> Result<Reply, Error> {
-        let Some(ttl) = wrapping::wanted(&incoming)? else { return self.answer(incoming).await };
+        let _under_way = self.flights.begin(&incoming, self.clock.now());
+        if let Err(refused) = self.rate_limits.admit(&incoming.path, incoming.address) {
+            return match self.rate_limits.settings().enable_rate_limit_audit_logging {
+                true => self.finish(self.follow(&incoming), Err(refused)).await,
+                false => Err(refused),
+            };
+        }
+        let mut trail = self.follow(&incoming);
+        let result = self.wrapped(incoming, &mut trail).await;
+        self.finish(trail, result).await
+    }
+
+    async fn wrapped(self: &Arc<Self>, incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {
+        let Some(ttl) = wrapping::wanted(&incoming)? else { return self.answer(incoming, trail).await };
         let path = incoming.path.clone();
-        let reply = self.answer(incoming).await?;
+        let reply = self.answer(incoming, trail).await?;
         self.wrap(reply, &path, ttl).await
     }
 
-    async fn answer(self: &Arc<Self>, mut incoming: Incoming) -> Result<Reply, Error> {
+    /// Token and policy; from the point where `trail` recorded the request on, it is carried out.
+    async fn answer(self: &Arc<Self>, mut incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {
         if let Some((mounted, rest)) = self.login_path(&incoming.path) {
+            trail.record().await?;
             return self.login(&mounted, rest, incoming).await;
         }
         if incoming.path == "sys/internal/ui/mounts" {
+            trail.record().await?;
             return self.visible_mounts(&incoming).await;
+        }
+        if incoming.path.starts_with("sys/wrapping/") {
+            // A wrapping token may do this without being anybody's session.
+            trail.record().await?;
         }
         if let Some(reply) = self.by_wrapping_token(&incoming).await? {
             return Ok(reply);
         }
         let mut session = self.session(&incoming).await?;
+        trail.seen(&session);
         self.authorize(&session, &incoming).await?;
+        if trail.is_on() && incoming.operation == Operation::Write {
+            trail.writes(self.exists(&incoming.path, &session).await?);
+        }
+        trail.allowed();
+        trail.record().await?;
         let limited = session.found.token.num_uses > 0;
         if limited && !self.tokens.use_once(&mut session.found).await? {
             return Err(Error::denied());

@@ -3,9 +3,11 @@
 //! Where a credential is made: `secrets/database` describes it, [`lease`] records it (`issue.rs`) and then has it made,
 //! [`core`] answers. Where it ends: `lease/revoke.rs` and, when nobody asks, `lease/worker.rs`.
 
+pub mod audit;
 mod batch;
 pub mod bootstrap;
 pub mod core;
+pub mod cors;
 mod cubbyhole;
 pub mod due;
 pub mod identity;
@@ -14,9 +16,10 @@ pub mod mount;
 pub mod policies;
 pub mod policy;
 pub mod quota;
+pub mod rate_limit;
 pub mod request;
+pub mod rotation;
 pub mod seal;
-pub mod shamir;
 pub mod status;
 mod sys;
 pub mod token;
@@ -24,30 +27,36 @@ mod token_api;
 mod token_create;
 mod token_role;
 pub mod ttl;
+pub mod tuning;
 mod wrapping;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use self::core::{Core, Settings};
 use self::request::{Incoming, Reply};
-use self::seal::{Initialized, Seal};
-use crate::base::shutdown::Shutdown;
+use self::seal::shamir::Scheme;
+use self::seal::{Initialized, Keeper, Sealing};
+use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::{Clock, Random, Secret};
 use crate::storage::barrier::Barrier;
+use crate::storage::fence::Fence;
 use crate::storage::{Backend, View};
-use crate::wire::{Error, Kind};
+use crate::wire::{Error, Kind, Operation};
+
+/// Paths that no namespace has (vault-api.md 0.1).
+const ROOT_ONLY: &[&str] =
+    &["sys/seal", "sys/step-down", "sys/rekey", "sys/generate-root", "sys/metrics", "sys/storage"];
 
 /// The engine, sealed or not.
 pub struct Engine {
-    raw: Arc<dyn Backend>,
-    barrier: Arc<Barrier>,
-    seal: Box<dyn Seal>,
+    keeper: Arc<Keeper>,
+    storage_name: &'static str,
     settings: Settings,
     plan: bootstrap::Plan,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     shutdown: Shutdown,
-    core: RwLock<Option<(Arc<Core>, Cluster)>>,
+    running: RwLock<Option<Running>>,
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -56,7 +65,7 @@ pub struct Parts {
     /// Where everything is stored, encrypted by the engine.
     pub raw: Arc<dyn Backend>,
     /// What protects the root key.
-    pub seal: Box<dyn Seal>,
+    pub seal: Sealing,
     /// Limits.
     pub settings: Settings,
     /// What to set up at the first start.
@@ -69,6 +78,15 @@ pub struct Parts {
     pub shutdown: Shutdown,
 }
 
+/// What exists from unsealing to sealing.
+struct Running {
+    core: Arc<Core>,
+    cluster: Cluster,
+    fence: Arc<Fence>,
+    /// Ends the core's background work; so does the end of the engine.
+    stop: Arc<Trigger>,
+}
+
 /// The names that health and seal status show.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Cluster {
@@ -78,7 +96,7 @@ struct Cluster {
 
 /// The answer of initialisation: shown once and kept nowhere.
 pub struct Made {
-    recovery_keys: Vec<Secret>,
+    shares: Initialized,
     root_token: Secret,
 }
 
@@ -87,53 +105,47 @@ impl Made {
     pub fn root_token(&self) -> &Secret {
         &self.root_token
     }
-
-    fn recovery_keys_hex(&self) -> Vec<&str> {
-        self.recovery_keys.iter().map(Secret::expose).collect()
-    }
-
-    fn recovery_keys_base64(&self) -> Vec<String> {
-        use base64::Engine as _;
-        let bytes = |hex: &str| -> Vec<u8> {
-            (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()).collect()
-        };
-        self.recovery_keys
-            .iter()
-            .map(|key| base64::engine::general_purpose::STANDARD.encode(bytes(key.expose())))
-            .collect()
-    }
 }
 
 impl Engine {
     /// A sealed engine; [`Engine::start`] brings it up.
     pub fn new(parts: Parts) -> Arc<Self> {
         let barrier = Arc::new(Barrier::new(parts.raw.clone(), parts.clock.clone(), parts.random.clone()));
+        let storage_name = parts.raw.name();
+        let keeper = Arc::new(Keeper::new(parts.raw, barrier, parts.seal, parts.random.clone()));
         Arc::new(Self {
-            raw: parts.raw,
-            barrier,
-            seal: parts.seal,
+            keeper,
+            storage_name,
             settings: parts.settings,
             plan: parts.plan,
             clock: parts.clock,
             random: parts.random,
             shutdown: parts.shutdown,
-            core: RwLock::new(None),
+            running: RwLock::new(None),
             changing: Default::default(),
         })
     }
 
-    /// Unseals an initialised engine. One that is new and has a bootstrap plan is initialised, and its root token revoked.
+    /// Unseals an initialised engine that opens itself. One that is new and has a bootstrap plan is initialised, and nobody is
+    /// given a root token.
     ///
     /// # Errors
     /// When the seal's key does not fit, or the store fails.
     pub async fn start(&self) -> Result<(), Error> {
         if self.is_initialized().await? {
-            self.unseal().await?;
+            if self.keeper.sealing().is_auto() {
+                self.unseal().await?;
+            } else {
+                tracing::info!("sealed: waits for the shares of its key");
+            }
         } else if self.plan != bootstrap::Plan::default() {
-            let made = self.initialize(1, 1).await?;
-            let core = self.core().ok_or_else(sealed)?;
-            core.leases.end_token(&core.tokens.hash(&made.root_token)).await?;
-            tracing::info!("initialised; no root token is kept");
+            let _one_at_a_time = self.changing.lock().await;
+            let recovery = self.plan.recovery_key.as_ref().map(|key| &key.0);
+            self.keeper.initialize(Scheme::ONE, recovery, false).await?;
+            let running = self.load().await?;
+            self.keeper.finish().await?;
+            self.publish(running);
+            tracing::info!("initialised; there is no root token");
         }
         Ok(())
     }
@@ -152,9 +164,21 @@ impl Engine {
         }
         let core = self.core().ok_or_else(sealed)?;
         if incoming.namespace.is_some() {
+            if ROOT_ONLY.iter().any(|path| incoming.path.starts_with(path)) {
+                return Err(Error::bad_request("operation unavailable in namespaces"));
+            }
             return Err(Error::new(Kind::NotFound, "namespace not found"));
         }
-        core.handle(incoming).await
+        if let Some(area) = seal::open_area(&incoming.path) {
+            let answer = core.with_shares(area, incoming.operation, &incoming.fields).await?;
+            return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
+        }
+        let seals = incoming.path == "sys/seal" && incoming.operation == Operation::Write;
+        let reply = core.handle(incoming).await?;
+        if seals {
+            self.seal().await;
+        }
+        Ok(reply)
     }
 
     /// Answers `sys/metrics` to whoever asks: for listeners that say so.
@@ -170,26 +194,28 @@ impl Engine {
     /// # Errors
     /// What the store says.
     pub async fn is_initialized(&self) -> Result<bool, Error> {
-        Ok(seal::is_initialized(&self.raw).await?)
+        Ok(self.keeper.is_initialized().await?)
     }
 
-    /// Makes keys and the root token, and unseals.
+    /// Makes keys and the root token, and leaves the engine unsealed. What a crash cuts off is begun anew the next time.
     ///
     /// # Errors
-    /// 400 when it was done before or the shares make no sense.
-    pub async fn initialize(&self, shares: u64, threshold: u64) -> Result<Made, Error> {
+    /// 400 when it was done before.
+    pub async fn initialize(&self, scheme: Scheme) -> Result<Made, Error> {
         let _one_at_a_time = self.changing.lock().await;
         if self.is_initialized().await? {
             return Err(Error::bad_request("Vault is already initialized"));
         }
-        let Initialized { recovery_keys } =
-            seal::initialize(&*self.seal, &self.barrier, &self.raw, &*self.random, shares, threshold).await?;
-        let core = self.bring_up().await?;
-        let made = core.tokens.create(token_create::root(self.clock.now()), None, self.settings.limits).await?;
-        Ok(Made { recovery_keys, root_token: made.id })
+        let shares = self.keeper.initialize(scheme, None, true).await?;
+        let running = self.load().await?;
+        let root = token_create::root(self.clock.now());
+        let made = running.core.tokens.create(root, None, self.settings.limits).await?;
+        self.keeper.finish().await?;
+        self.publish(running);
+        Ok(Made { shares, root_token: made.id })
     }
 
-    /// Unseals with the configured seal; an unsealed engine stays so.
+    /// Unseals an engine that opens itself; an unsealed one stays so.
     ///
     /// # Errors
     /// 400 when it is not initialised; what seal and store say.
@@ -201,22 +227,81 @@ impl Engine {
         if !self.is_initialized().await? {
             return Err(Error::bad_request("server is not yet initialized"));
         }
-        seal::unseal(&*self.seal, &self.barrier, &self.raw).await?;
-        self.bring_up().await?;
+        self.keeper.open(self.plan.recovery_key.as_ref().map(|key| &key.0)).await?;
+        self.publish(self.load().await?);
         Ok(())
     }
 
-    async fn bring_up(&self) -> Result<Arc<Core>, Error> {
-        let store: Arc<dyn Backend> = self.barrier.clone();
+    /// Takes a share of the key that opens the engine, and unseals it when there are enough.
+    ///
+    /// # Errors
+    /// 400 when the engine is not initialised, or the shares are wrong.
+    pub async fn unseal_with(&self, share: &Secret) -> Result<(), Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        if self.core().is_some() {
+            return Ok(());
+        }
+        if !self.is_initialized().await? {
+            return Err(Error::bad_request("server is not yet initialized"));
+        }
+        if self.keeper.unseal(share).await? {
+            self.publish(self.load().await?);
+            tracing::info!("unsealed");
+        }
+        Ok(())
+    }
+
+    /// Forgets all keys and ends all work; what was under way fails. A sealed engine stays so.
+    pub async fn seal(&self) {
+        let _one_at_a_time = self.changing.lock().await;
+        let Some(running) = self.write().take() else { return };
+        running.stop.stop();
+        running.fence.close();
+        self.keeper.barrier().seal();
+        self.keeper.forget_all().await;
+        for mounted in running.core.mounts.all() {
+            mounted.plugin.close().await;
+        }
+        tracing::warn!("sealed");
+    }
+
+    /// Brings up what exists while the barrier is open. If that fails, the barrier is closed again.
+    async fn load(&self) -> Result<Running, Error> {
+        let loaded = self.try_load().await;
+        if loaded.is_err() {
+            self.keeper.barrier().seal();
+        }
+        loaded
+    }
+
+    async fn try_load(&self) -> Result<Running, Error> {
+        let fence = Arc::new(Fence::new(self.keeper.barrier().clone()));
+        let store: Arc<dyn Backend> = fence.clone();
         let mut cluster = self.name(&View::new(store.clone(), "sys/core/")).await?;
         if let Some(name) = &self.settings.cluster_name {
             cluster.name.clone_from(name);
         }
-        let (clock, random) = (self.clock.clone(), self.random.clone());
-        let core = Core::load(store, self.settings.clone(), clock, random, self.shutdown.clone()).await?;
+        let (stop, stopped) = shutdown::channel();
+        let stop = Arc::new(stop);
+        let (settings, clock, random) = (self.settings.clone(), self.clock.clone(), self.random.clone());
+        let core = Core::load(store, self.keeper.clone(), settings, clock, random, stopped.clone()).await?;
         core.bootstrap(&self.plan).await?;
-        *self.core.write().unwrap_or_else(PoisonError::into_inner) = Some((core.clone(), cluster));
-        Ok(core)
+        let (end, trigger) = (self.shutdown.clone(), Arc::downgrade(&stop));
+        tokio::spawn(async move {
+            tokio::select! {
+                () = end.requested() => if let Some(trigger) = trigger.upgrade() { trigger.stop() },
+                () = stopped.requested() => {}
+            }
+        });
+        Ok(Running { core, cluster, fence, stop })
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Option<Running>> {
+        self.running.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, running: Running) {
+        *self.write() = Some(running);
     }
 
     async fn name(&self, view: &View) -> Result<Cluster, Error> {
@@ -239,6 +324,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Which pages of other origins may use the API; none while sealed.
+    pub fn cors(&self) -> Arc<cors::Cors> {
+        self.core().map(|core| core.browsers.cors()).unwrap_or_default()
+    }
+
+    /// Opens the audit devices anew, after their files were moved away.
+    pub async fn reopen(&self) {
+        if let Some(core) = self.core() {
+            core.audits.reopen().await;
+        }
+    }
+
     /// Closes what the mounts hold open, for a clean stop.
     pub async fn close(&self) {
         if let Some(core) = self.core() {
@@ -249,29 +346,13 @@ impl Engine {
     }
 
     fn core(&self) -> Option<Arc<Core>> {
-        let core = self.core.read().unwrap_or_else(PoisonError::into_inner);
-        core.as_ref().map(|(core, _)| core.clone())
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| running.core.clone())
     }
 
     fn cluster(&self) -> (Option<String>, Option<String>) {
-        let core = self.core.read().unwrap_or_else(PoisonError::into_inner);
-        core.as_ref().map(|(_, cluster)| (cluster.name.clone(), cluster.id.clone())).unzip()
-    }
-
-    fn clock(&self) -> &dyn Clock {
-        &*self.clock
-    }
-
-    fn seal_kind(&self) -> &'static str {
-        self.seal.kind()
-    }
-
-    async fn seal_shares(&self) -> Result<(u32, u32), Error> {
-        Ok(seal::shares(&self.raw).await?)
-    }
-
-    fn storage_name(&self) -> &'static str {
-        self.raw.name()
+        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| (running.cluster.name.clone(), running.cluster.id.clone())).unzip()
     }
 }
 

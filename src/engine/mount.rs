@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::ttl::{Limits, SYSTEM_TTL};
+use super::tuning::Tuning;
 use crate::auth::TokenType;
 use crate::base::Random;
 use crate::secrets::kv;
@@ -39,6 +40,9 @@ pub struct Entry {
     /// The `options` map of `sys/mounts`, or null.
     #[serde(default)]
     pub options: Value,
+    /// The rest of its `config`.
+    #[serde(default)]
+    pub tuning: Tuning,
     /// What tokens the logins of a method get, where their roles leave it open.
     #[serde(default)]
     pub token_type: TokenType,
@@ -60,18 +64,20 @@ impl Entry {
         let mut config = Map::new();
         config.insert("default_lease_ttl".into(), json!(self.default_lease_ttl));
         config.insert("max_lease_ttl".into(), json!(self.max_lease_ttl));
-        config.insert("force_no_cache".into(), json!(false));
-        if !self.listing_visibility.is_empty() {
-            config.insert("listing_visibility".into(), json!(self.listing_visibility));
-        }
+        self.tuning.show(&mut config);
         if login {
             config.insert("token_type".into(), json!(self.token_type()));
         }
+        if !self.listing_visibility.is_empty() {
+            config.insert("listing_visibility".into(), json!(self.listing_visibility));
+        }
+        let Tuning { local, seal_wrap, external_entropy_access, plugin_version, .. } = &self.tuning;
         json!({
             "type": self.kind, "description": self.description, "accessor": self.accessor, "uuid": self.uuid,
-            "local": false, "seal_wrap": false, "external_entropy_access": false, "options": self.options,
-            "plugin_version": "", "running_plugin_version": format!("v{}+builtin", env!("CARGO_PKG_VERSION")),
-            "running_sha256": "", "deprecation_status": "supported", "config": config,
+            "local": local, "seal_wrap": seal_wrap, "external_entropy_access": external_entropy_access,
+            "options": self.options, "plugin_version": plugin_version,
+            "running_plugin_version": format!("v{}+builtin", env!("CARGO_PKG_VERSION")), "running_sha256": "",
+            "deprecation_status": "supported", "config": config,
         })
     }
 
@@ -94,8 +100,12 @@ impl Entry {
             self.options = merged.into();
         }
         if let Some(text) = fields.string("listing_visibility")? {
+            if !matches!(text.as_str(), "" | "unauth" | "hidden") {
+                return Err(Error::bad_request(format!("invalid listing_visibility {text:?}: say unauth or hidden")));
+            }
             self.listing_visibility = text;
         }
+        self.tuning.set(fields)?;
         if let Some(text) = fields.string("token_type")?.filter(|text| !text.is_empty()) {
             let wrong = |_| Error::bad_request(format!("invalid value for \"token_type\": {text:?}"));
             self.token_type = serde_json::from_value(json!(text)).map_err(wrong)?;
@@ -308,12 +318,14 @@ pub fn new_entry(path: &str, login: bool, fields: &Fields, random: &dyn Random) 
         listing_visibility: String::new(),
         options: alias.map_or_else(|| json!({}), |(_, version)| json!({ "version": version })),
         token_type: TokenType::Default,
+        tuning: Tuning::default(),
         tainted: false,
     };
+    entry.tuning.set_fixed(fields)?;
     if let Some(Value::Object(config)) = fields.value("config") {
         entry.tune(&Fields::from(config.clone()))?;
     }
-    let top: Map<String, Value> = ["description", "options"]
+    let top: Map<String, Value> = ["description", "options", "plugin_version"]
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), fields.value(name)?.clone())))
         .collect();

@@ -72,6 +72,11 @@ impl Access {
         if self.root { vec!["root".into()] } else { self.acl.capabilities(path) }
     }
 
+    /// Every rule: its path, whether it means all that begins so, and its capabilities.
+    pub fn rules(&self) -> Vec<(String, bool, Vec<String>)> {
+        self.acl.rules()
+    }
+
     /// Whether anything at or below a mount may be reached.
     pub fn reaches(&self, mount: &str) -> bool {
         self.root || self.acl.reaches(mount)

@@ -11,6 +11,8 @@ use crate::wire::{Envelope, Fields, Operation};
 /// A request before anything of it was checked.
 #[derive(Debug, Clone)]
 pub struct Incoming {
+    /// A UUID: the `request_id` of the answer, and the `id` in audit entries.
+    pub id: String,
     /// From the HTTP method (and `?list=true`).
     pub operation: Operation,
     /// Without `/v1/`; a list's path has no trailing slash.
@@ -27,6 +29,20 @@ pub struct Incoming {
     pub workload: Option<String>,
     /// The peer.
     pub address: Option<IpAddr>,
+    /// The peer's port; 0 without a peer.
+    pub port: u16,
+    /// As they came.
+    pub headers: Headers,
+}
+
+/// Headers of a request. `Debug` names them only: their values may be secrets.
+#[derive(Clone, Default)]
+pub struct Headers(pub http::HeaderMap);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Incoming {

@@ -1,9 +1,11 @@
 //! The endpoints that answer without a token and without an envelope: health, seal status, leader, init.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Engine;
 use super::request::{Incoming, Reply};
+use super::seal::shamir::Scheme;
+use super::seal::{Sealing, refuse_pgp};
 use crate::wire::health::{Health, SealStatus};
 use crate::wire::{Error, Fields, Kind, Operation};
 
@@ -26,11 +28,7 @@ impl Engine {
                 Ok(Reply::Raw(200, json!({ "initialized": self.is_initialized().await? })))
             }
             (Operation::Write, "sys/init") => Ok(Reply::Raw(200, self.init_over_api(&incoming.fields).await?)),
-            (Operation::Write, "sys/unseal") => {
-                // Nothing to be handed in: the seal's key is in the configuration. Asking is harmless, so try again.
-                self.unseal().await?;
-                Ok(Reply::Raw(200, json!(self.seal_status().await?)))
-            }
+            (Operation::Write, "sys/unseal") => self.unseal_over_api(&incoming.fields).await,
             _ => Err(Error::silent(Kind::Unsupported)),
         }
     }
@@ -58,7 +56,7 @@ impl Engine {
             performance_standby: false,
             replication_performance_mode: "disabled".into(),
             replication_dr_mode: "disabled".into(),
-            server_time_utc: self.clock().now().as_second(),
+            server_time_utc: self.clock.now().as_second(),
             version: VERSION.into(),
             cluster_name,
             cluster_id,
@@ -66,46 +64,87 @@ impl Engine {
         Ok(Reply::Raw(status, json!(health)))
     }
 
+    /// Takes a share; with a seal that opens itself it tries that again, which is harmless. Field names in any case, as in
+    /// Vault.
+    async fn unseal_over_api(&self, fields: &Fields) -> Result<Reply, Error> {
+        let lower = fields.as_map().iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
+        let fields = Fields::from(lower.collect::<Map<_, _>>());
+        if fields.bool("migrate")?.unwrap_or(false) {
+            let text = "'migrate' is not offered: an engine keeps the kind of seal that it was initialised with";
+            return Err(Error::bad_request(text));
+        }
+        let share = fields.secret("key")?.filter(|key| !key.is_empty());
+        let auto = self.keeper.sealing().is_auto();
+        match share {
+            _ if fields.bool("reset")?.unwrap_or(false) => self.keeper.forget_shares().await,
+            _ if auto => self.unseal().await?,
+            Some(share) => self.unseal_with(&share).await?,
+            None => {
+                let text = "'key' must be specified in request body as JSON, or 'reset' set to true";
+                return Err(Error::bad_request(text));
+            }
+        }
+        Ok(Reply::Raw(200, json!(self.seal_status().await?)))
+    }
+
     async fn seal_status(&self) -> Result<SealStatus, Error> {
         let (cluster_name, cluster_id) = self.cluster();
-        let shares = self.seal_shares().await?;
+        let (n, t) = self.keeper.shares().await?;
+        let (progress, nonce) = self.keeper.progress().await;
         Ok(SealStatus {
-            kind: self.seal_kind().into(),
+            kind: self.keeper.sealing().kind().into(),
             initialized: self.is_initialized().await?,
             sealed: self.core().is_none(),
-            t: shares.1,
-            n: shares.0,
-            progress: 0,
-            nonce: String::new(),
+            t: t.into(),
+            n: n.into(),
+            progress,
+            nonce,
             version: VERSION.into(),
             build_date: String::new(),
             commit_date: String::new(),
             migration: false,
             cluster_name,
             cluster_id,
-            recovery_seal: true,
-            storage_type: self.storage_name().into(),
+            recovery_seal: self.keeper.sealing().is_auto(),
+            storage_type: self.storage_name.into(),
         })
     }
 
     async fn init_over_api(&self, fields: &Fields) -> Result<Value, Error> {
-        if fields.count("secret_shares")?.is_some_and(|shares| shares > 0)
-            && !fields.has("recovery_shares")
-            && self.seal_kind() != "shamir"
-        {
-            return Err(Error::bad_request(format!(
-                "parameters secret_shares,secret_threshold not applicable to seal type {}: use recovery_shares and recovery_threshold",
-                self.seal_kind()
-            )));
+        for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
+            refuse_pgp(fields, name)?;
         }
-        let count = |name: &str, default: u64| Ok::<_, Error>(fields.count(name)?.unwrap_or(default));
-        let shares = count("recovery_shares", 1)?;
-        let threshold = count("recovery_threshold", shares.min(1))?;
-        let made = self.initialize(shares, threshold).await?;
-        Ok(json!({
-            "keys": [], "keys_base64": [],
-            "recovery_keys": made.recovery_keys_hex(), "recovery_keys_base64": made.recovery_keys_base64(),
-            "root_token": made.root_token.expose(),
-        }))
+        if self.is_initialized().await? {
+            return Err(Error::bad_request("Vault is already initialized"));
+        }
+        let scheme = wanted_scheme(self.keeper.sealing(), fields)?;
+        let made = self.initialize(scheme).await?;
+        let (hex, base64) = made.shares.shown();
+        if self.keeper.sealing().is_auto() {
+            return Ok(json!({
+                "keys": [], "keys_base64": [], "recovery_keys": hex, "recovery_keys_base64": base64,
+                "root_token": made.root_token.expose(),
+            }));
+        }
+        // Whoever got the shares shows that they work, before anything depends on them.
+        self.seal().await;
+        Ok(json!({ "keys": hex, "keys_base64": base64, "root_token": made.root_token.expose() }))
     }
+}
+
+/// How many shares an initialisation asks for.
+fn wanted_scheme(sealing: &Sealing, fields: &Fields) -> Result<Scheme, Error> {
+    let (own, other) = if sealing.is_auto() { ("recovery", "secret") } else { ("secret", "recovery") };
+    let count = |kind: &str, what: &str| fields.count(&format!("{kind}_{what}"));
+    // Zeros for what the seal has not are what Vault's CLI sends.
+    if count(other, "shares")?.is_some_and(|shares| shares > 0) && count(own, "shares")?.is_none() {
+        return Err(Error::bad_request(format!(
+            "parameters {other}_shares,{other}_threshold not applicable to seal type {}: use {own}_shares and {own}_threshold",
+            sealing.kind()
+        )));
+    }
+    let shares = count(own, "shares")?.unwrap_or(if sealing.is_auto() { 1 } else { 0 });
+    let threshold = count(own, "threshold")?.unwrap_or(shares.min(1));
+    Scheme::new(shares, threshold)
+        .map_err(|problem| Error::bad_request(format!("invalid {own}_shares or {own}_threshold: {problem}")))
 }

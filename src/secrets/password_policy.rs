@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::base::hcl::{self, Block, Document};
 use crate::base::{Random, Secret};
 use crate::storage::View;
-use crate::wire::Error;
+use crate::wire::{Error, Kind};
 
 /// The shortest and the longest password that a policy may ask for, as in Vault.
 const LENGTHS: std::ops::RangeInclusive<usize> = 4..=100;
@@ -148,7 +148,7 @@ impl Policy {
     fn parse(text: &str) -> Result<Self, Error> {
         Self::read(text)
             .and_then(Self::checked)
-            .map_err(|problem| Error::bad_request(format!("invalid password policy: {problem}")))
+            .map_err(|problem| Error::listed(Kind::BadRequest, format!("invalid password policy: {problem}")))
     }
 
     fn read(text: &str) -> Result<Self, String> {
@@ -177,14 +177,16 @@ impl Policy {
     fn checked(self) -> Result<Self, String> {
         let least = self.rules.iter().fold(0, |sum: usize, rule| sum.saturating_add(rule.min));
         if self.length == 0 {
-            return Err("length must be > 0".into());
+            let mut problems = vec!["length must be > 0"];
+            problems.extend(self.alphabet.is_empty().then_some("no charset specified"));
+            return Err(listed(&problems));
         }
         if self.length < least {
             let length = self.length;
             return Err(format!("specified rules require at least {least} characters but {length} is specified"));
         }
         if self.alphabet.is_empty() {
-            return Err("no charset specified".into());
+            return Err(listed(&["no charset specified"]));
         }
         if self.alphabet.iter().any(|c| c.is_control() || (c.is_whitespace() && *c != ' ')) {
             return Err("non-printable character in charset".into());
@@ -237,6 +239,13 @@ impl Policy {
         }
         Secret::new(chars.iter().collect::<String>())
     }
+}
+
+/// Several problems as Vault prints them.
+fn listed(problems: &[&str]) -> String {
+    let what = if problems.len() == 1 { "error" } else { "errors" };
+    let rows: String = problems.iter().map(|problem| format!("\t* {problem}\n")).collect();
+    format!("{} {what} occurred:\n{rows}\n", problems.len())
 }
 
 fn refuse_unknown(block: &Block<'_>, known: &[&str]) -> Result<(), String> {
@@ -310,10 +319,7 @@ mod tests {
             ("length = ".into(), "failed to decode: line 1"),
         ] {
             let problem = problem(&text);
-            assert!(
-                problem.starts_with("invalid password policy: ") && problem.contains(expected),
-                "{text}: {problem}"
-            );
+            assert!(problem.contains("* invalid password policy: ") && problem.contains(expected), "{text}: {problem}");
         }
     }
 

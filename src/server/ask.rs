@@ -1,6 +1,6 @@
 //! HTTP requests as the engine's [`Incoming`]: verbs, token, namespace, and bodies as sloppy as clients send them.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, header};
@@ -8,17 +8,17 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 
 use crate::base::Secret;
-use crate::engine::request::Incoming;
+use crate::engine::request::{Headers, Incoming};
 use crate::wire::{Error, Fields, Kind, Operation, WORKLOAD_HEADER};
 
 /// Largest body (vault-api.md 0.1).
 const BODY_LIMIT: usize = 32 << 20;
 
-/// Reads a request whose path begins with `/v1/`.
+/// Reads a request whose path begins with `/v1/`; `id` will name it.
 ///
 /// # Errors
 /// 400, 404, 405, 413 or 415 as vault-api.md 0.1 has them.
-pub async fn read(request: Request<Body>, address: Option<IpAddr>) -> Result<Incoming, Error> {
+pub async fn read(request: Request<Body>, peer: Option<SocketAddr>, id: String) -> Result<Incoming, Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().strip_prefix("/v1/").ok_or_else(Error::not_found)?;
     let path = percent_encoding::percent_decode_str(path)
@@ -35,6 +35,7 @@ pub async fn read(request: Request<Body>, address: Option<IpAddr>) -> Result<Inc
     };
     let text = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned()).filter(|text| !text.is_empty());
     Ok(Incoming {
+        id,
         operation,
         path: if operation == Operation::List { path.trim_end_matches('/').to_owned() } else { path.into_owned() },
         fields,
@@ -42,7 +43,9 @@ pub async fn read(request: Request<Body>, address: Option<IpAddr>) -> Result<Inc
         namespace: text("x-vault-namespace"),
         wrap_ttl: text("x-vault-wrap-ttl"),
         workload: text(WORKLOAD_HEADER),
-        address,
+        address: peer.map(|peer| peer.ip()),
+        port: peer.map_or(0, |peer| peer.port()),
+        headers: Headers(parts.headers),
     })
 }
 
@@ -96,12 +99,16 @@ async fn body_fields(operation: Operation, headers: &HeaderMap, body: Body) -> R
         Ok(Value::Null) => Ok(Fields::default()),
         Ok(Value::Object(map)) => Ok(map.into()),
         Ok(_) => Err(Error::bad_request("failed to decode JSON input: expected an object")),
-        // The parser's own text may quote the body, which may be a secret.
-        Err(error) => Err(Error::bad_request(format!(
-            "failed to decode JSON input: invalid at line {} column {}",
-            error.line(),
-            error.column()
-        ))),
+        Err(error) => Err(Error::bad_request(format!("failed to decode JSON input: {}", problem(text, &error)))),
+    }
+}
+
+/// What is wrong with a body, in the words of Go's parser. The text of ours may quote more of it, which may be a secret.
+fn problem(text: &[u8], error: &serde_json::Error) -> String {
+    let line = text.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    match line.get(error.column().saturating_sub(1)).filter(|_| !error.is_eof()) {
+        Some(byte) => format!("invalid character '{}'", char::from(*byte).escape_default()),
+        None => "unexpected end of JSON input".to_owned(),
     }
 }
 
@@ -139,7 +146,7 @@ mod tests {
     }
 
     async fn ask(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Result<Incoming, Error> {
-        read(request(method, uri, headers, body), None).await
+        read(request(method, uri, headers, body), None, String::new()).await
     }
 
     #[tokio::test]
@@ -185,6 +192,8 @@ mod tests {
         assert_eq!(ask("PATCH", "/v1/a", &[], "{}").await.unwrap_err().status(), 415);
         let error = ask("POST", "/v1/a", &[], "{canary").await.unwrap_err();
         assert_eq!(error.status(), 400);
-        assert!(!error.to_string().contains("canary"));
+        assert_eq!(error.to_string(), "failed to decode JSON input: invalid character 'c'");
+        let error = ask("POST", "/v1/a", &[], "{\"a\": 1").await.unwrap_err();
+        assert_eq!(error.to_string(), "failed to decode JSON input: unexpected end of JSON input");
     }
 }

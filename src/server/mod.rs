@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod ask;
 pub mod config;
+mod cors;
 pub mod error;
 pub mod listen;
 pub mod run;
@@ -20,7 +21,7 @@ use http::{Request, StatusCode, header};
 
 use crate::base::Random;
 use crate::engine::Engine;
-use crate::engine::request::Reply;
+use crate::wire::{Error, Kind};
 
 /// What every request needs.
 #[derive(Clone)]
@@ -34,6 +35,18 @@ struct Shared {
 pub struct Access {
     /// `sys/metrics`.
     pub open_metrics: bool,
+    /// Whether rekeying takes a token besides the shares.
+    pub closed_rekey: bool,
+    /// Whether generating a root token takes a token besides the shares.
+    pub closed_generate_root: bool,
+}
+
+impl Access {
+    /// Whether this listener leaves a path to its twin that takes a token.
+    fn closes(&self, path: &str) -> bool {
+        (self.closed_rekey && (path.starts_with("sys/rekey/") || path.starts_with("sys/rekey-recovery-key/")))
+            || (self.closed_generate_root && path.starts_with("sys/generate-root/"))
+    }
 }
 
 /// The whole route list: everything below `/v1/` is the engine's to answer.
@@ -51,21 +64,27 @@ async fn serve(
     if let Some(clean) = cleaned(&path) {
         return redirect(&clean);
     }
+    let cors = shared.engine.cors();
+    if let Some(answer) = cors::answer(&cors, &request) {
+        return answer;
+    }
+    let origin = cors::allowed(&cors, request.headers());
     let namespace = request.headers().get("x-vault-namespace").cloned();
-    let result = match ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0.ip())).await {
-        Ok(incoming) if access.is_some_and(|access| access.open_metrics) && incoming.is_for_metrics() => {
-            shared.engine.metrics(&incoming).await
-        }
+    let id = shared.random.uuid();
+    let access = access.map(|Extension(access)| access).unwrap_or_default();
+    let result = match ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0), id.clone()).await {
+        Ok(incoming) if access.closes(&incoming.path) => Err(Error::silent(Kind::Unsupported)),
+        Ok(incoming) if access.open_metrics && incoming.is_for_metrics() => shared.engine.metrics(&incoming).await,
         Ok(incoming) => shared.engine.handle(incoming).await,
         Err(error) => Err(error),
     };
     let mut response = match result {
-        Ok(reply) => {
-            let needs_id = matches!(reply, Reply::Envelope { .. } | Reply::Accepted(_) | Reply::Missing(_));
-            answer::respond(reply, if needs_id { shared.random.uuid() } else { String::new() })
-        }
+        Ok(reply) => answer::respond(reply, id),
         Err(error) => error::respond(&error, method.as_str(), &path),
     };
+    if let Some(origin) = origin {
+        cors::allow(response.headers_mut(), &origin);
+    }
     if let Some(namespace) = namespace {
         response.headers_mut().insert("x-vault-namespace", namespace);
     }

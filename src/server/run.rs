@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::{Config, SealConfig, StorageConfig};
 use super::listen::{Listener, Peer};
@@ -12,9 +13,10 @@ use super::{Access, router};
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
-use crate::base::{Random, Secret, tls};
+use crate::base::{Secret, tls};
 use crate::engine::core::Settings;
-use crate::engine::seal::{SealKey, StaticSeal};
+use crate::engine::seal::shamir::Scheme;
+use crate::engine::seal::{Sealing, StaticSeal};
 use crate::engine::{Engine, Parts, bootstrap};
 use crate::storage::Backend;
 use crate::storage::embedded::Embedded;
@@ -33,7 +35,7 @@ pub struct Dev {
     /// The root token.
     pub root_token: Secret,
     listener: Listener,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     shutdown: Shutdown,
 }
 
@@ -44,18 +46,16 @@ impl Dev {
     /// When the address cannot be bound.
     pub async fn start(listen: SocketAddr, root_token: Option<Secret>, shutdown: Shutdown) -> Result<Self, Failure> {
         let random = SystemRandom;
-        let mut key = [0; 32];
-        random.fill(&mut key);
         let engine = Engine::new(Parts {
             raw: Arc::new(Memory::default()),
-            seal: Box::new(StaticSeal::new(SealKey::new("dev", key), None, Arc::new(random))),
+            seal: Sealing::Shamir,
             settings: Settings::default(),
             plan: bootstrap::Plan { kv: Some("secret".to_owned()), ..bootstrap::Plan::default() },
             clock: Arc::new(SystemClock),
             random: Arc::new(random),
             shutdown: shutdown.clone(),
         });
-        let made = engine.initialize(1, 1).await?;
+        let made = engine.initialize(Scheme::ONE).await?;
         let root_token = match root_token.filter(|token| !token.is_empty()) {
             Some(token) => {
                 engine.create_root_token(token.clone()).await?;
@@ -89,11 +89,15 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
         StorageConfig::InMemory => Arc::new(Memory::default()),
     };
     let random = Arc::new(SystemRandom);
-    let SealConfig::Static { current, previous } = &config.seal;
-    let seal = StaticSeal::new(current.clone(), previous.clone(), random.clone());
+    let seal = match &config.seal {
+        SealConfig::Static { current, previous } => {
+            Sealing::Auto(Box::new(StaticSeal::new(current.clone(), previous.clone(), random.clone())))
+        }
+        SealConfig::Shamir => Sealing::Shamir,
+    };
     let engine = Engine::new(Parts {
         raw,
-        seal: Box::new(seal),
+        seal,
         settings: Settings { limits: config.limits, cluster_name: config.cluster_name.clone() },
         plan: config.bootstrap.clone(),
         clock: Arc::new(SystemClock),
@@ -114,7 +118,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
         };
         let bound = Listener::bind(listener.address, tls).await.map_err(|e| cannot_listen(listener.address, e))?;
         tracing::info!(address = %bound.address(), tls = listener.tls.is_some(), "listening");
-        listeners.push((bound, Access { open_metrics: listener.open_metrics }));
+        listeners.push((bound, listener.access));
     }
     engine.start().await?;
     serve(engine, listeners, shutdown).await
@@ -124,7 +128,19 @@ fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
     format!("cannot listen on {address}: {error}").into()
 }
 
+/// SIGHUP is what logrotate sends after it moved a log away.
+fn reopen_on_hangup(engine: Arc<Engine>) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            engine.reopen().await;
+        }
+    });
+    Ok(())
+}
+
 async fn serve(engine: Arc<Engine>, listeners: Vec<(Listener, Access)>, shutdown: Shutdown) -> Result<(), Failure> {
+    reopen_on_hangup(engine.clone())?;
     let router = router(engine.clone(), Arc::new(SystemRandom));
     let mut servers = tokio::task::JoinSet::new();
     for (listener, access) in listeners {

@@ -1,10 +1,13 @@
 //! The API over real HTTP: envelopes, status codes and error texts as Vault's clients know them.
 
+mod audit;
 mod identity;
 mod kv;
+mod sys;
 mod tokens;
 mod wrapping;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -15,10 +18,12 @@ use crate::base::Secret;
 use crate::base::http::{HttpClient, HttpRequest, HttpResponse};
 use crate::base::shutdown::{self, Trigger};
 use crate::base::tls::ClientTls;
+use crate::engine::Engine;
 
 struct Server {
     url: String,
     http: HttpClient,
+    engine: Arc<Engine>,
     _stop: Trigger,
 }
 
@@ -39,8 +44,9 @@ impl Server {
         let (stop, shutdown) = shutdown::channel();
         let dev = Dev::start("127.0.0.1:0".parse().unwrap(), Some(Secret::new("root")), shutdown).await.unwrap();
         let url = format!("http://{}/v1/", dev.address);
+        let engine = dev.engine.clone();
         tokio::spawn(dev.serve());
-        Self { url, http: HttpClient::new(&ClientTls::default()).unwrap(), _stop: stop }
+        Self { url, http: HttpClient::new(&ClientTls::default()).unwrap(), engine, _stop: stop }
     }
 
     async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answered {

@@ -9,6 +9,7 @@ pub mod cipher;
 #[cfg(test)]
 mod conformance;
 pub mod embedded;
+pub mod fence;
 mod keyring;
 pub mod memory;
 pub mod moment;

@@ -60,6 +60,16 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- default (printf "%s-seal" (include "lessor.fullname" .)) .Values.seal.existingSecret -}}
 {{- end -}}
 
+{{/* The Secret with the recovery key. */}}
+{{- define "lessor.recoverySecret" -}}
+{{- default (printf "%s-recovery" (include "lessor.fullname" .)) .Values.recovery.existingSecret -}}
+{{- end -}}
+
+{{/* Whether there is one: named, or made together with the seal's. What only runs `helm template` names both. */}}
+{{- define "lessor.hasRecovery" -}}
+{{- if and .Values.engine.bootstrap.enabled (or .Values.recovery.existingSecret (not .Values.seal.existingSecret)) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "lessor.webhookSecret" -}}
 {{- printf "%s-tls" (include "lessor.name" (list . "webhook")) -}}
 {{- end -}}

@@ -33,6 +33,9 @@ api_addr = "{{ include "lessor.engineAddress" . }}"
 {{- if .Values.engine.bootstrap.enabled }}
 
 bootstrap {
+  {{- if include "lessor.hasRecovery" . }}
+  recovery_key = "file:///etc/lessor/recovery/key"
+  {{- end }}
   kubernetes_auth {
     path            = {{ .Values.auth.mount | quote }}
     kubernetes_host = {{ .Values.engine.bootstrap.kubernetesHost | quote }}

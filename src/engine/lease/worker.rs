@@ -162,6 +162,10 @@ impl Leases {
                     self.clock.sleep(pause).await;
                     continue;
                 }
+                Err(StorageError::Sealed) => {
+                    self.groups().remove(&group);
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(error = telemetry::chain(&error), "revocation stopped by the store");
                     add(self.clock.now(), STORE_BACKOFF)

@@ -68,6 +68,14 @@ impl Acl {
         }
     }
 
+    /// Every rule: its path, whether it holds wildcards, and its capabilities; the final `*` is left out.
+    pub fn rules(&self) -> Vec<(String, bool, Vec<String>)> {
+        let names = |rule: &Rule| rule.names().into_iter().map(str::to_owned).collect();
+        let exact = self.exact.iter().map(|(path, rule)| (path.clone(), false, names(rule)));
+        let patterns = self.patterns.iter().map(|(pattern, rule)| (pattern.text().to_owned(), true, names(rule)));
+        exact.chain(patterns).collect()
+    }
+
     /// Whether anything is granted at the mount (`database/`) or below it.
     pub fn reaches(&self, mount: &str) -> bool {
         let whole = self.rule(mount).or_else(|| self.exact.get(mount.trim_end_matches('/')));

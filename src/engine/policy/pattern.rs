@@ -41,6 +41,11 @@ impl Pattern {
         self.wildcard.is_none().then_some(&self.text)
     }
 
+    /// As it was written, without the final `*`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether the pattern means this path among others.
     pub fn matches(&self, path: &str) -> bool {
         if self.plus_segments == 0 {

@@ -97,6 +97,7 @@ impl Builtin {
             listing_visibility: String::new(),
             options: Value::Null,
             token_type: TokenType::Default,
+            tuning: Default::default(),
             tainted: false,
         }
     }

@@ -4,9 +4,13 @@ use serde_json::{Value, json};
 
 use crate::base::telemetry;
 use crate::engine::core::Core;
+use crate::engine::lease::Stuck;
 use crate::engine::lease::revoke::Wait;
 use crate::engine::request::Reply;
 use crate::wire::{Answer, Envelope, Error, Fields, Operation};
+
+/// Irrevocable leases in an answer that asked for no other number.
+const SHOWN: usize = 10_000;
 
 impl Core {
     pub(super) async fn sys_leases(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
@@ -35,6 +39,7 @@ impl Core {
                 Ok(Reply::answer(Answer::empty().warn(format!("{text} {}", left.join(", ")))))
             }
             (Operation::Read, "count") => self.count_leases(fields).await,
+            (Operation::Read, "") => self.irrevocable_leases(fields).await,
             (Operation::Write, "tidy") => Ok(self.tidy_leases()),
             (_, "lookup" | "renew" | "revoke" | "revoke-prefix" | "revoke-force" | "count" | "tidy") => {
                 Err(Error::unsupported_operation())
@@ -90,19 +95,40 @@ impl Core {
         Ok(Reply::Envelope { envelope: Box::new(envelope), duplicate: false, delivery: None })
     }
 
+    /// Leases whose credentials could not be dropped so far: Vault's "irrevocable" ones, which here are tried on and on.
+    async fn irrevocable_leases(&self, fields: &Fields) -> Result<Reply, Error> {
+        if fields.string("type")?.as_deref() != Some("irrevocable") {
+            return Err(Error::not_found());
+        }
+        let limit = match fields.string("limit")?.as_deref() {
+            None | Some("") => SHOWN,
+            Some("none") => usize::MAX,
+            Some(text) => text.parse().map_err(|_| Error::bad_request("limit must be 'none' or a number"))?,
+        };
+        let (stuck, total) = self.leases.stuck(limit).await?;
+        let rows: Vec<_> =
+            stuck.iter().map(|lease| json!({ "lease_id": lease.id, "error": lease.attempt.error })).collect();
+        Ok(Reply::answer(Answer::data(json!({ "lease_count": total, "counts": by_mount(&stuck), "leases": rows }))))
+    }
+
     async fn count_leases(&self, fields: &Fields) -> Result<Reply, Error> {
         if fields.string("type")?.as_deref() != Some("irrevocable") {
             return Err(Error::not_found());
         }
         let (stuck, total) = self.leases.stuck(usize::MAX).await?;
-        let mut counts = serde_json::Map::new();
-        for lease in &stuck {
-            let mount = lease.id.split_once('/').map_or("", |(mount, _)| mount);
-            let count = counts.entry(format!("{mount}/")).or_insert(json!(0));
-            *count = json!(count.as_u64().unwrap_or(0) + 1);
-        }
-        Ok(Reply::answer(Answer::data(json!({ "lease_count": total, "counts": counts }))))
+        Ok(Reply::answer(Answer::data(json!({ "lease_count": total, "counts": by_mount(&stuck) }))))
     }
+}
+
+/// How many of them each mount has.
+fn by_mount(stuck: &[Stuck]) -> serde_json::Map<String, Value> {
+    let mut counts = serde_json::Map::new();
+    for lease in stuck {
+        let mount = lease.id.split_once('/').map_or("", |(mount, _)| mount);
+        let count = counts.entry(format!("{mount}/")).or_insert(json!(0));
+        *count = json!(count.as_u64().unwrap_or(0) + 1);
+    }
+    counts
 }
 
 fn lease_id(rest: &str, fields: &Fields) -> Result<String, Error> {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::base::Timestamp;
 use crate::engine::core::Core;
 use crate::engine::request::Reply;
 use crate::secrets::Sample;
@@ -32,7 +33,7 @@ impl Core {
         let families = self.families().await?;
         Ok(match fields.string("format")?.as_deref() {
             Some("prometheus") => Reply::Text(PROMETHEUS, prometheus(&families)),
-            _ => Reply::Raw(200, as_json(&families)),
+            _ => Reply::Raw(200, as_json(&families, self.clock.now())),
         })
     }
 
@@ -110,7 +111,7 @@ fn escape(value: &str) -> String {
 }
 
 /// Gauges and counters as Vault's JSON has them.
-fn as_json(families: &[Family]) -> Value {
+fn as_json(families: &[Family], now: Timestamp) -> Value {
     let rows = |wanted: &str| -> Vec<Value> {
         let families = families.iter().filter(|family| family.kind == wanted);
         families
@@ -118,11 +119,18 @@ fn as_json(families: &[Family]) -> Value {
             .map(|(name, labels, value)| {
                 let labels: serde_json::Map<_, _> =
                     labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-                json!({ "Name": name, "Value": value, "Labels": labels })
+                let mut row = json!({ "Name": name, "Labels": labels });
+                // A counter counts since the start of the engine.
+                for field in if wanted == "gauge" { &["Value"] as &[_] } else { &["Count", "Sum"] } {
+                    row[*field] = json!(value);
+                }
+                row
             })
             .collect()
     };
-    json!({ "Gauges": rows("gauge"), "Counters": rows("counter"), "Samples": [] })
+    json!({
+        "Timestamp": now.to_string(), "Gauges": rows("gauge"), "Points": [], "Counters": rows("counter"), "Samples": [],
+    })
 }
 
 #[cfg(test)]
@@ -143,6 +151,8 @@ mod tests {
         let expected = "# HELP lessor_orphans Orphans.\n# TYPE lessor_orphans gauge\n\
             lessor_orphans{mount=\"db/\",connection=\"a\\\"b\"} 2\nlessor_orphans{mount=\"db/\",connection=\"c\"} 3\n";
         assert_eq!(prometheus(&families), expected);
-        assert_eq!(as_json(&families)["Gauges"][1]["Value"], 3);
+        let json = as_json(&families, Timestamp::UNIX_EPOCH);
+        assert_eq!(json["Gauges"][1]["Value"], 3);
+        assert_eq!(json["Timestamp"], "1970-01-01T00:00:00Z");
     }
 }

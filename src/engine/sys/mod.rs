@@ -1,36 +1,65 @@
 //! `sys/…`: the engine's own API, one file per area.
 
+mod audit;
 mod builtin;
+mod capabilities;
+mod config;
+mod host;
+mod in_flight;
 mod leases;
 mod lessor;
 mod metrics;
 mod mounts;
 mod password_policies;
+mod plugins;
 mod policies;
 mod quotas;
+mod rate_limits;
+mod remount;
+mod rotate;
+mod tools;
+
+pub(super) use self::in_flight::Flights;
+pub(super) use self::remount::Moves;
 
 use super::core::{Core, Session};
 use super::request::{Incoming, Reply};
-use crate::wire::{Error, Fields, Operation};
+use super::seal;
+use crate::wire::{Answer, Error, Fields, Operation};
 
 /// Paths that need `sudo` besides the operation (vault-api.md section 1, mark R).
 const SUDO: &[&str] = &[
     "auth/token/accessors",
     "auth/token/revoke-orphan",
+    "sys/audit",
+    "sys/audit/",
     "sys/auth/",
+    "sys/config/",
+    "sys/generate-root-token/",
+    "sys/in-flight-req",
+    "sys/leases",
     "sys/leases/lookup/",
     "sys/leases/revoke-force/",
     "sys/leases/revoke-prefix/",
     "sys/lessor/",
     "sys/quotas/",
+    "sys/remount",
     "sys/revoke-force/",
     "sys/revoke-prefix/",
+    "sys/rotate",
+    "sys/rotate/",
+    "sys/seal",
+    "sys/step-down",
 ];
 
 /// Whether a token needs `sudo` for `path`, besides the operation's own capability.
 pub(super) fn needs_sudo(path: &str, operation: Operation) -> bool {
     if path == "sys/leases/lookup" {
         return operation == Operation::List;
+    }
+    if let Some(plugin) = path.strip_prefix("sys/plugins/catalog/") {
+        // A list names the kind only.
+        return plugin.contains('/');
     }
     SUDO.iter().any(|sudo| path == *sudo || (sudo.ends_with('/') && path.starts_with(sudo)))
 }
@@ -44,8 +73,15 @@ impl Core {
         session: &Session,
     ) -> Result<Reply, Error> {
         let operation = incoming.operation;
+        if let Some(area) = seal::twin_area(path) {
+            let answer = self.with_shares(area, operation, fields).await?;
+            return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::duplicated(Answer::data(answer))));
+        }
         let (area, rest) = path.split_once('/').unwrap_or((path, ""));
         match area {
+            // What follows is `Engine::seal`; there is no other node to step down for.
+            "seal" | "step-down" if rest.is_empty() && operation == Operation::Write => Ok(Reply::Empty(204)),
+            "rotate" | "key-status" => self.sys_rotate(operation, path, fields).await,
             "mounts" => self.sys_mounts(operation, rest, fields).await,
             "auth" => self.sys_auth(operation, rest, fields).await,
             "policy" => self.sys_policy(operation, rest, fields).await,
@@ -54,14 +90,26 @@ impl Core {
                 ("password", path) => self.sys_password_policies(operation, path, fields).await,
                 _ => Err(Error::unsupported_path()),
             },
-            "capabilities-self" => self.capabilities(operation, fields, &session.access),
+            "capabilities" | "capabilities-self" | "capabilities-accessor" if rest.is_empty() => {
+                self.sys_capabilities(area, operation, fields, session).await
+            }
             "leases" => self.sys_leases(operation, rest, fields).await,
             // The paths before Vault 0.8, which node-vault and spring-vault still call.
             "renew" | "revoke" | "revoke-prefix" | "revoke-force" => self.sys_leases(operation, path, fields).await,
             "internal" => match rest.strip_prefix("ui/mounts/") {
                 Some(path) => self.mount_of(path, session),
+                None if rest == "ui/resultant-acl" => self.resultant_acl(operation, session),
                 None => Err(Error::unsupported_path()),
             },
+            "audit" => self.sys_audit(operation, rest, fields).await,
+            "audit-hash" => self.sys_audit_hash(operation, rest, fields),
+            "config" => self.sys_config(operation, rest, fields).await,
+            "host-info" if rest.is_empty() => self.sys_host_info(operation).await,
+            "ha-status" if rest.is_empty() => self.sys_ha_status(operation).await,
+            "in-flight-req" if rest.is_empty() => self.sys_in_flight(operation),
+            "plugins" => self.sys_plugins(operation, rest),
+            "remount" => self.sys_remount(operation, rest, fields).await,
+            "tools" => self.sys_tools(operation, rest, fields),
             "lessor" => self.sys_lessor(incoming, rest, fields, session).await,
             "metrics" if rest.is_empty() => self.sys_metrics(operation, fields).await,
             "quotas" => self.sys_quotas(operation, rest, fields).await,

@@ -65,9 +65,7 @@ impl Core {
     /// credential cannot be dropped the mount stays, answering nothing, until it can be, or until it is removed by force,
     /// which says which leases' users are left behind.
     async fn unmount(&self, name: &str, force: bool) -> Result<Reply, Error> {
-        if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
-            return Err(Error::bad_request(format!("cannot unmount {name:?}")));
-        }
+        check_reserved("unmount", name)?;
         let Some(mounted) = self.mounts.get(name) else { return Ok(Reply::Empty(204)) };
         self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
         let ids = self.leases.below(name).await?;
@@ -136,6 +134,13 @@ impl Core {
     async fn disable(&self, name: &str) -> Result<Reply, Error> {
         let Some(mounted) = self.methods.get(name) else { return Ok(Reply::Empty(204)) };
         self.methods.remove(name).await?;
+        self.end_tokens_of(name).await?;
+        self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
+        Ok(Reply::Empty(204))
+    }
+
+    /// Revokes the tokens that a login method made.
+    pub(super) async fn end_tokens_of(&self, name: &str) -> Result<(), Error> {
         let prefix = format!("auth/{name}");
         for accessor in self.tokens.accessors().await? {
             if let Some(found) = self.tokens.find_accessor(&accessor).await?
@@ -144,8 +149,7 @@ impl Core {
                 self.leases.end_token(&found.hash).await?;
             }
         }
-        self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
-        Ok(Reply::Empty(204))
+        Ok(())
     }
 
     async fn tune<P: ?Sized>(
@@ -241,6 +245,14 @@ impl Core {
     }
 }
 
+/// Refuses to touch what the engine itself answers.
+pub(super) fn check_reserved(verb: &str, name: &str) -> Result<(), Error> {
+    if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+        return Err(Error::bad_request(format!("cannot {verb} {name:?}")));
+    }
+    Ok(())
+}
+
 fn listing(operation: Operation, rows: Map<String, Value>) -> Result<Reply, Error> {
     match operation {
         Operation::Read => Ok(Reply::duplicated(Answer::data(rows.into()))),
@@ -258,18 +270,19 @@ fn read_tuning(
         return Err(Error::unsupported_operation());
     }
     let limits = entry.limits(server);
-    let mut data = json!({
-        "default_lease_ttl": limits.default_ttl, "max_lease_ttl": limits.max_ttl,
-        "description": entry.description, "force_no_cache": false,
-    });
+    let mut data = Map::new();
+    data.insert("default_lease_ttl".into(), json!(limits.default_ttl));
+    data.insert("max_lease_ttl".into(), json!(limits.max_ttl));
+    data.insert("description".into(), json!(entry.description));
     if entry.options.as_object().is_some_and(|options| !options.is_empty()) {
-        data["options"] = entry.options.clone();
+        data.insert("options".into(), entry.options.clone());
     }
     if !entry.listing_visibility.is_empty() {
-        data["listing_visibility"] = json!(entry.listing_visibility);
+        data.insert("listing_visibility".into(), json!(entry.listing_visibility));
     }
+    entry.tuning.show(&mut data);
     if login {
-        data["token_type"] = json!(entry.token_type());
+        data.insert("token_type".into(), json!(entry.token_type()));
     }
-    Ok(Reply::duplicated(Answer::data(data)))
+    Ok(Reply::duplicated(Answer::data(data.into())))
 }

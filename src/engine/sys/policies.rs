@@ -1,9 +1,8 @@
-//! `sys/policies/acl`, the legacy `sys/policy`, and `sys/capabilities-self`.
+//! `sys/policies/acl` and the legacy `sys/policy`.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::engine::core::Core;
-use crate::engine::policies::Access;
 use crate::engine::request::Reply;
 use crate::wire::{Answer, Error, Fields, Operation};
 
@@ -52,23 +51,5 @@ impl Core {
             }
             _ => Err(Error::unsupported_operation()),
         }
-    }
-
-    pub(super) fn capabilities(&self, operation: Operation, fields: &Fields, access: &Access) -> Result<Reply, Error> {
-        if operation != Operation::Write {
-            return Err(Error::unsupported_operation());
-        }
-        let paths = match fields.comma_list("paths")? {
-            Some(paths) => paths,
-            None => fields.comma_list("path")?.unwrap_or_default(),
-        };
-        if paths.is_empty() {
-            return Err(Error::bad_request("paths must be supplied"));
-        }
-        let mut data: Map<_, _> = paths.iter().map(|path| (path.clone(), json!(access.capabilities(path)))).collect();
-        if let [path] = &paths[..] {
-            data.insert("capabilities".into(), json!(access.capabilities(path)));
-        }
-        Ok(Reply::duplicated(Answer::data(data.into())))
     }
 }

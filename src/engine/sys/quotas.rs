@@ -1,4 +1,4 @@
-//! `sys/quotas/lease-count`: how many leases may exist at once below a mount or a role.
+//! `sys/quotas`, and `sys/quotas/lease-count`: how many leases may exist at once below a mount or a role.
 
 use serde_json::json;
 
@@ -11,8 +11,11 @@ impl Core {
     pub(super) async fn sys_quotas(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
         let quotas = self.leases.quotas();
         let (kind, name) = path.split_once('/').unwrap_or((path, ""));
-        if kind != "lease-count" {
-            return Err(Error::unsupported_path());
+        match kind {
+            "rate-limit" => return self.sys_rate_limits(operation, name, fields).await,
+            "config" if name.is_empty() => return self.sys_quota_settings(operation, fields).await,
+            "lease-count" => {}
+            _ => return Err(Error::unsupported_path()),
         }
         match operation {
             Operation::List if name.is_empty() => Ok(Reply::answer(Answer::keys(quotas.names().await)?)),

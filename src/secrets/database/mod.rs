@@ -44,6 +44,11 @@ use crate::wire::{Answer, Error, Kind, Operation, Request};
 /// The row of this engine in the table of types.
 pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database::new(setup)) };
 
+/// Every value of `plugin_name` that a connection may have.
+pub fn plugin_names() -> impl Iterator<Item = &'static str> {
+    drivers::TABLE.iter().flat_map(|spec| spec.plugins.iter().copied())
+}
+
 /// How often a call follows a connection whose own password is changed time and again.
 const MOVES: u32 = 8;
 

@@ -1,13 +1,15 @@
 //! `bootstrap { … }`: what the engine sets up itself at its first start, so that nobody needs a root token.
 
+use super::seal::key_bytes;
 use super::unknown;
 use crate::base::hcl::{Block, Error};
-use crate::engine::bootstrap::{Kubernetes, Operator, Plan};
+use crate::engine::bootstrap::{Kubernetes, Operator, Plan, RecoveryKey};
 
 pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     for stanza in root.blocks("bootstrap", 0)? {
-        warnings.extend(unknown(&stanza, &["kubernetes_auth", "database", "operator"], "bootstrap."));
+        warnings.extend(unknown(&stanza, &["kubernetes_auth", "database", "operator", "recovery_key"], "bootstrap."));
+        plan.recovery_key = key_bytes(&stanza, "recovery_key")?.map(RecoveryKey);
         for block in stanza.blocks("kubernetes_auth", 0)? {
             plan.kubernetes = Some(Kubernetes {
                 path: block.string("path")?.unwrap_or_else(|| "kubernetes".into()),

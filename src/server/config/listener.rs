@@ -5,8 +5,18 @@ use std::path::PathBuf;
 
 use super::unknown;
 use crate::base::hcl::{Block, Error};
+use crate::server::Access;
 
-const KNOWN: &[&str] = &["address", "cluster_address", "tls_disable", "tls_cert_file", "tls_key_file", "telemetry"];
+const KNOWN: &[&str] = &[
+    "address",
+    "cluster_address",
+    "tls_disable",
+    "tls_cert_file",
+    "tls_key_file",
+    "telemetry",
+    "disable_unauthed_rekey_endpoints",
+    "disable_unauthed_generate_root_endpoints",
+];
 
 /// Where Vault listens when nothing is said.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8200";
@@ -18,8 +28,9 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// None: plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Whether `sys/metrics` is answered without a token, as Vault's `unauthenticated_metrics_access` has it.
-    pub open_metrics: bool,
+    /// What it answers without a token: `unauthenticated_metrics_access`, `disable_unauthed_rekey_endpoints` and
+    /// `disable_unauthed_generate_root_endpoints`.
+    pub access: Access,
 }
 
 /// The server's certificate, PEM.
@@ -59,10 +70,15 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
             return Err(block.error(problem));
         }
     };
-    let mut open_metrics = false;
+    let flag = |key| Ok::<_, Error>(block.bool(key)?.unwrap_or(false));
+    let mut access = Access {
+        open_metrics: false,
+        closed_rekey: flag("disable_unauthed_rekey_endpoints")?,
+        closed_generate_root: flag("disable_unauthed_generate_root_endpoints")?,
+    };
     for telemetry in block.blocks("telemetry", 0)? {
         warnings.extend(unknown(&telemetry, &["unauthenticated_metrics_access"], "listener.telemetry."));
-        open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
+        access.open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
     }
-    Ok(ListenerConfig { address, tls, open_metrics })
+    Ok(ListenerConfig { address, tls, access })
 }

@@ -103,6 +103,9 @@ impl Config {
         let listeners = listener::read(root, &mut warnings)?;
         let seal = seal::read(root, &mut warnings)?;
         let bootstrap = bootstrap::read(root, &mut warnings)?;
+        if bootstrap != Plan::default() && matches!(seal, SealConfig::Shamir) {
+            return Err(root.error("\"bootstrap\" needs a seal that opens itself: add seal \"static\" { … }"));
+        }
         let system = Limits::default();
         let limits = Limits {
             max_ttl: root.seconds("max_lease_ttl")?.filter(|ttl| *ttl > 0).unwrap_or(system.max_ttl),
@@ -168,7 +171,7 @@ mod tests {
         let config = parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\nui = true")).unwrap();
         assert_eq!(config.listeners[0].address.port(), 8200);
         assert!(config.listeners[0].tls.is_none());
-        assert!(!config.listeners[0].open_metrics);
+        assert!(!config.listeners[0].access.open_metrics);
         assert_eq!(config.limits, Limits { default_ttl: 3600, max_ttl: 86_400 });
         assert!(matches!(config.storage, StorageConfig::Embedded { path } if path == Path::new("/data")));
         assert!(config.warnings.is_empty());
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn reads_the_sample_file() {
-        let sample = include_str!("../../../config/server.hcl").replace("file:///etc/lessor/seal.key", KEY);
+        let sample = include_str!("../../../config/server.hcl").replace("file:///etc/lessor/seal.key", KEY).replace("file:///etc/lessor/recovery.key", KEY);
         let (plain, stanza) = sample.split_once("# bootstrap {").unwrap();
         let with_stanza = format!("{plain}bootstrap {{{}", stanza.replace("\n# ", "\n"));
         for (text, bootstraps) in [(&sample, false), (&with_stanza, true)] {
@@ -190,7 +193,7 @@ mod tests {
     fn a_listener_may_open_the_metrics() {
         let open = "tls_disable = true telemetry { unauthenticated_metrics_access = true }";
         let config = parse(&minimal("").replace("tls_disable = true", open)).unwrap();
-        assert!(config.listeners[0].open_metrics);
+        assert!(config.listeners[0].access.open_metrics);
         assert_eq!(config.warnings, Vec::<String>::new());
         let typo = parse(&minimal("").replace("tls_disable = true", &open.replace("access", "acces"))).unwrap();
         assert!(typo.warnings[0].contains("listener.telemetry.unauthenticated_metrics_acces"), "{:?}", typo.warnings);
@@ -236,7 +239,7 @@ mod tests {
             (minimal("").replace("tls_disable = true", ""), "\"tls_cert_file\" and \"tls_key_file\""),
             (minimal("").replace(KEY, "0001"), "current_key"),
             (minimal("").replace("seal \"static\"", "seal \"awskms\""), "\"awskms\" is not offered"),
-            (minimal("").replace("seal", "sael"), "a \"seal\" block is missing"),
+            (minimal("seal \"shamir\" {}"), "one \"seal\" block only"),
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(expected), "{error}\nshould contain\n{expected}");

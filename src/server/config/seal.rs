@@ -19,13 +19,21 @@ pub enum SealConfig {
         /// The key before it, while its records are being made anew.
         previous: Option<SealKey>,
     },
+    /// Shares that people hand in: what Vault does when nothing is said.
+    Shamir,
 }
 
 pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<SealConfig, Error> {
-    let example = "seal \"static\" { current_key_id = \"1\" current_key = \"file:///path/to/32-byte.key\" }";
-    let block = single(root, "seal", example)?;
-    if block.label() != "static" {
-        return Err(block.error(format!("seal {:?} is not offered: use \"static\"", block.label())));
+    if root.blocks("seal", 1)?.is_empty() {
+        return Ok(SealConfig::Shamir);
+    }
+    let block = single(root, "seal", "seal \"shamir\" {}")?;
+    match block.label() {
+        "static" => {}
+        "shamir" => return Ok(SealConfig::Shamir),
+        other => {
+            return Err(block.error(format!("seal {other:?} is not offered: use \"static\" or \"shamir\"")));
+        }
     }
     warnings.extend(unknown(&block, KNOWN, "seal."));
     let current = key(&block, "current_key_id", "current_key")?;
@@ -34,10 +42,16 @@ pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<SealC
 }
 
 fn key(block: &Block<'_>, id: &str, name: &str) -> Result<Option<SealKey>, Error> {
-    let Some(source) = block.string(name)? else { return Ok(None) };
-    let source = Zeroizing::new(source);
+    let Some(bytes) = key_bytes(block, name)? else { return Ok(None) };
     let id = block.string(id)?.filter(|text| !text.is_empty());
     let id = id.ok_or_else(|| block.error_at(name, format!("{name:?} needs its id beside it")))?;
+    Ok(Some(SealKey::new(id, *bytes)))
+}
+
+/// A key of 32 bytes: `file://PATH`, `env://VARIABLE`, or the text itself.
+pub(super) fn key_bytes(block: &Block<'_>, name: &str) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
+    let Some(source) = block.string(name)? else { return Ok(None) };
+    let source = Zeroizing::new(source);
     let bytes = if let Some(path) = source.strip_prefix("file://") {
         let read = std::fs::read(path);
         Zeroizing::new(read.map_err(|error| block.error_at(name, format!("{name:?}: cannot read {path}: {error}")))?)
@@ -49,8 +63,7 @@ fn key(block: &Block<'_>, id: &str, name: &str) -> Result<Option<SealKey>, Error
         Zeroizing::new(source.as_bytes().to_vec())
     };
     let wrong = || block.error_at(name, format!("{name:?} must be 32 bytes: raw, in hex or in base64"));
-    let bytes = decode(&bytes).ok_or_else(wrong)?;
-    Ok(Some(SealKey::new(id, *bytes)))
+    decode(&bytes).map(Some).ok_or_else(wrong)
 }
 
 fn decode(raw: &[u8]) -> Option<Zeroizing<[u8; 32]>> {

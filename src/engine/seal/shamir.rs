@@ -15,6 +15,9 @@ pub struct Scheme {
 }
 
 impl Scheme {
+    /// One share, which is the whole secret.
+    pub const ONE: Self = Self { shares: 1, threshold: 1 };
+
     /// Checks the numbers once, so that no other function has to.
     ///
     /// # Errors

@@ -1,0 +1,114 @@
+//! Generating a root token: for those who have enough shares and no token, behind a one-time pad that only they know.
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use super::keeper::Keeper;
+use super::rekey::check_nonce;
+use super::shares::{Bytes, Collected};
+use crate::base::Secret;
+use crate::wire::Error;
+
+/// Length of the tokens made here, and so of the pad. Clients derive it from the version that the engine says it has.
+pub(super) const LENGTH: usize = 28;
+
+/// Leads them.
+const LEAD: &str = "hvs.";
+
+/// A generation that is under way.
+pub(super) struct Attempt {
+    otp: Secret,
+    collected: Collected,
+}
+
+/// What became of a share.
+pub(super) enum Step {
+    /// More of them are needed.
+    More,
+    /// There were enough: this token is to be made, and this is the answer that has it behind its pad.
+    Granted { token: Secret, answer: Value },
+}
+
+impl Keeper {
+    /// The state of a generation, also when there is none.
+    pub(super) async fn root_status(&self) -> Result<Value, Error> {
+        let (_, required) = self.shares().await?;
+        let attempts = self.attempts().await;
+        let (nonce, progress) = match &attempts.root {
+            Some(attempt) => (attempt.collected.nonce.as_str(), attempt.collected.progress()),
+            None => ("", 0),
+        };
+        Ok(status(nonce, attempts.root.is_some(), progress, required))
+    }
+
+    /// Begins one with the pad `otp`, or one that is made here; the latter is returned.
+    ///
+    /// # Errors
+    /// 400 when one is under way, or the pad has another length.
+    pub(super) async fn root_begin(&self, otp: Option<Secret>) -> Result<Option<Secret>, Error> {
+        let mut attempts = self.attempts().await;
+        if attempts.root.is_some() {
+            return Err(Error::bad_request("root generation already in progress"));
+        }
+        if otp.as_ref().is_some_and(|otp| otp.expose().len() != LENGTH) {
+            return Err(Error::bad_request(format!("OTP string is wrong length: it must have {LENGTH} characters")));
+        }
+        let made = otp.is_none().then(|| Secret::new(self.random.base62(LENGTH)));
+        let pad = otp.or(made.clone()).unwrap_or_default();
+        attempts.root = Some(Attempt { otp: pad, collected: Collected::new(&*self.random) });
+        tracing::warn!("somebody began to generate a root token with shares");
+        Ok(made)
+    }
+
+    /// Ends one without effect.
+    pub(super) async fn root_cancel(&self) {
+        self.attempts().await.root = None;
+    }
+
+    /// Takes a share.
+    ///
+    /// # Errors
+    /// 400 when none is under way, the nonce is another one's, or the shares are wrong.
+    pub(super) async fn root_update(&self, nonce: &str, share: Bytes) -> Result<Step, Error> {
+        let (_, threshold) = self.shares().await?;
+        let mut attempts = self.attempts().await;
+        let attempt = attempts.root.as_mut().ok_or_else(|| Error::bad_request("no root generation in progress"))?;
+        check_nonce(nonce, &attempt.collected.nonce, "root generation")?;
+        let Some(together) = attempt.collected.take(share, threshold)? else { return Ok(Step::More) };
+        self.authorize(&together).await?;
+        let token = Secret::new(format!("{LEAD}{}", self.random.base62(LENGTH - LEAD.len())));
+        let encoded = padded(&token, &attempt.otp);
+        let mut answer = status(&attempt.collected.nonce, true, threshold.into(), threshold);
+        answer["complete"] = json!(true);
+        answer["encoded_token"] = json!(encoded);
+        answer["encoded_root_token"] = json!(encoded);
+        attempts.root = None;
+        Ok(Step::Granted { token, answer })
+    }
+}
+
+fn status(nonce: &str, started: bool, progress: u32, required: u8) -> Value {
+    json!({
+        "nonce": nonce, "started": started, "progress": progress, "required": required, "complete": false,
+        "encoded_token": "", "encoded_root_token": "", "pgp_fingerprint": "", "otp": "", "otp_length": LENGTH,
+    })
+}
+
+/// The token behind the pad, in base64 without its padding.
+fn padded(token: &Secret, otp: &Secret) -> String {
+    let bytes: Vec<u8> = token.expose().bytes().zip(otp.expose().bytes()).map(|(a, b)| a ^ b).collect();
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pad_taken_away_leaves_the_token() {
+        let (token, otp) = (Secret::new("hvs.abc"), Secret::new("1234567"));
+        let bytes = base64::engine::general_purpose::STANDARD_NO_PAD.decode(padded(&token, &otp)).unwrap();
+        let plain: Vec<u8> = bytes.iter().zip(otp.expose().bytes()).map(|(a, b)| a ^ b).collect();
+        assert_eq!(plain, token.expose().as_bytes());
+    }
+}
