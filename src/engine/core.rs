@@ -236,11 +236,20 @@ impl Core {
             return Err(Error::denied());
         }
         let entity = self.entity_of(&found.token).await?;
-        let access = match entity.as_ref().filter(|entity| !entity.policies.is_empty()) {
-            Some(with) => self.policies.access(&with.all_policies(&found.token.policies), entity.as_ref()),
-            None => self.policies.access(&found.token.policies, entity.as_ref()),
-        };
+        let access = self.access_with(&found.token, entity.as_ref());
         Ok(Session { found, entity, access })
+    }
+
+    /// What a token may do: by its own policies, and by those of its entity.
+    pub(super) async fn access_of(&self, token: &Token) -> Result<Arc<Access>, Error> {
+        Ok(self.access_with(token, self.entity_of(token).await?.as_ref()))
+    }
+
+    fn access_with(&self, token: &Token, entity: Option<&Arc<Entity>>) -> Arc<Access> {
+        match entity.filter(|entity| !entity.policies.is_empty()) {
+            Some(with) => self.policies.access(&with.all_policies(&token.policies), entity),
+            None => self.policies.access(&token.policies, entity),
+        }
     }
 
     /// The entity of a token; a token whose entity is gone or disabled is good for nothing.

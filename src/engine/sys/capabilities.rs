@@ -44,14 +44,14 @@ impl Core {
         let token = fields.secret("token")?.filter(|token| !token.is_empty());
         let token = token.ok_or_else(|| Error::bad_request("no token found"))?;
         let found = self.tokens.find(&token).await?.ok_or_else(|| Error::listed(Kind::BadRequest, "invalid token"))?;
-        Ok(self.policies.access(&found.token.policies))
+        self.access_of(&found.token).await
     }
 
     async fn access_of_accessor(&self, fields: &Fields) -> Result<Arc<Access>, Error> {
         let accessor = fields.required("accessor")?;
         let found = self.tokens.find_accessor(&accessor).await?;
         let found = found.ok_or_else(|| Error::listed(Kind::BadRequest, "invalid accessor"))?;
-        Ok(self.policies.access(&found.token.policies))
+        self.access_of(&found.token).await
     }
 
     /// For user interfaces: every rule that the caller's policies make together.
