@@ -8,8 +8,14 @@ async fn an_outage_is_no_trouble_before_the_credential_ends() {
     let issued = AtomicU32::new(0);
     let engine = FakeEngine::start({
         let down = Arc::clone(&down);
+        let was_down = std::sync::atomic::AtomicBool::new(false);
         move |seen| match seen.line().as_str() {
-            _ if down.load(Ordering::SeqCst) => (503, json!({"errors": ["Vault is sealed"]})),
+            _ if down.load(Ordering::SeqCst) => {
+                was_down.store(true, Ordering::SeqCst);
+                (503, json!({"errors": ["Vault is sealed"]}))
+            }
+            // The outage is longer than the lease.
+            "PUT sys/leases/renew" if was_down.load(Ordering::SeqCst) => (400, json!({"errors": ["lease not found"]})),
             "PUT auth/kubernetes/login" => login(0),
             "GET database/creds/app" => credential(issued.fetch_add(1, Ordering::SeqCst) + 1, 3600),
             "PUT sys/leases/renew" => renewed(3600),
