@@ -20,7 +20,8 @@ DEMO := LESSOR_BINARY=$(OUT)/release/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/les
 # because the tests look for secrets in them.
 TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent \
   LESSOR_LOG_LEVEL=debug
-ON_CLUSTER := LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster
+# They wait more than they work.
+ON_CLUSTER := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} LESSOR_HVAC_PYTHON=$$(e2e/compat/prepare) $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster
 E2E := cargo test --locked --workspace --test main
 # Its users live hardly longer than two rollouts, which other tests beside it would slow down.
 ALONE := rollouts::load::nobody_is_refused_while_users_change_under_a_slow_rollout

@@ -11,6 +11,7 @@
 
 mod agent;
 mod api;
+mod at_rest;
 mod audit;
 mod compat;
 mod credentials;
@@ -19,8 +20,8 @@ mod drivers;
 mod engines;
 mod failover;
 mod faults;
-mod kv;
 mod killed;
+mod kv;
 mod leaks;
 mod leases;
 mod lifetimes;
@@ -30,7 +31,6 @@ mod monitoring;
 mod nothing;
 mod operator;
 mod outside;
-mod rest;
 mod rights;
 mod rollouts;
 mod root_rotation;

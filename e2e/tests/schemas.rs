@@ -148,7 +148,7 @@ async fn a_bad_role_is_refused_at_once() {
 async fn a_bad_dynamic_secret_is_refused_at_once() {
     let both = json!(["username", "password"]);
     each_is_refused(vec![
-        (secret(json!({ "roleRef": null })), &["spec.roleRef", "Required"]),
+        (secret(json!({ "roleRef": null })), &["give either roleRef or", "engineRef"]),
         (secret(json!({ "ttl": "0s" })), &["ttl must be at least 1s"]),
         (secret(json!({ "ttl": "soon" })), &["spec.ttl"]),
         (secret(json!({ "renewalPercent": 95 })), &["spec.renewalPercent", "less than or equal to 90"]),

@@ -1,4 +1,7 @@
 //! The operator at rest: between renewals it asks the Kubernetes API for nothing but its watches and its Lease.
+//!
+//! By its name this runs before tests that take other engines away: logins there that nobody can end any more are looked for each
+//! minute.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
