@@ -27,7 +27,7 @@ use crate::api::CredentialEngine;
 use crate::api::condition::{self, READY};
 use crate::base::{Clock, Random, Timestamp, clock};
 use account::Sessions;
-use ledger::Ledger;
+use ledger::{Entry, Ledger};
 use place::EngineName;
 use reach::{Clients, Reach};
 
@@ -127,6 +127,15 @@ impl External {
         let reach = Reach::read(context, engine).await?;
         self.note_reach(engine, reach.clone());
         Ok(reach)
+    }
+
+    /// Where the engine of a login is. The address is that of the login; what is known now of its certificate is newer.
+    pub async fn reach_of(&self, context: &Context, entry: &Entry) -> Reach {
+        let engine = context.engines.get(&entry.engine.namespace, &entry.engine.name);
+        match engine.filter(|engine| engine.spec.address == entry.reach.address) {
+            Some(engine) => self.reach(context, &engine).await.unwrap_or_else(|_| entry.reach.clone()),
+            None => entry.reach.clone(),
+        }
     }
 }
 

@@ -76,7 +76,8 @@ async fn round(context: &Context, entries: &[Entry]) {
         holds(&object, &lease.id.reference()).then(|| (entry.clone(), lease.id.clone()))
     };
     let looks = entries.iter().filter_map(delivered).map(|(entry, id)| async move {
-        let Ok(client) = context.external.clients.client(&entry.reach) else { return };
+        let reach = context.external.reach_of(context, &entry).await;
+        let Ok(client) = context.external.clients.client(&reach) else { return };
         if tokens::look(&client.with_token(entry.token.clone()), id.expose()).await == Sight::Gone {
             tracing::info!(engine = %entry.engine, lease = id.reference(), "a lease was ended at its engine");
             context.suspect(entry.uid.clone());

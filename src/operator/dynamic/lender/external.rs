@@ -191,12 +191,7 @@ fn lent(lease: &LeaseRecord) -> Result<&Lent, Error> {
 /// When the engine cannot be asked, or the login cannot be struck.
 pub async fn end(context: &Context, entry: &Entry) -> Result<(), Error> {
     context.external.require_leadership()?;
-    // The address is that of the login; what is known now of its certificate is newer.
-    let engine = context.engines.get(&entry.engine.namespace, &entry.engine.name);
-    let reach = match engine.filter(|engine| engine.spec.address == entry.reach.address) {
-        Some(engine) => context.external.reach(context, &engine).await.unwrap_or_else(|_| entry.reach.clone()),
-        None => entry.reach.clone(),
-    };
+    let reach = context.external.reach_of(context, entry).await;
     let client = context.external.clients.client(&reach)?.with_token(entry.token.clone());
     let (id, user) = match &entry.lease {
         Some(lease) => (Some(lease.id.expose()), lease.username.as_str()),
