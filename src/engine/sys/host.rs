@@ -11,8 +11,7 @@ use crate::wire::{Answer, Error, Operation};
 const TICKS: f64 = 100.0;
 
 /// The columns of a processor's line in `/proc/stat`.
-const TIMES: &[&str] =
-    &["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guestNice"];
+const TIMES: &[&str] = &["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guestNice"];
 
 impl Core {
     /// Without `disk`: how full file systems are is nothing that an engine needs rights for.

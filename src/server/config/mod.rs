@@ -179,7 +179,9 @@ mod tests {
 
     #[test]
     fn reads_the_sample_file() {
-        let sample = include_str!("../../../config/server.hcl").replace("file:///etc/lessor/seal.key", KEY).replace("file:///etc/lessor/recovery.key", KEY);
+        let sample = include_str!("../../../config/server.hcl")
+            .replace("file:///etc/lessor/seal.key", KEY)
+            .replace("file:///etc/lessor/recovery.key", KEY);
         let (plain, stanza) = sample.split_once("# bootstrap {").unwrap();
         let with_stanza = format!("{plain}bootstrap {{{}", stanza.replace("\n# ", "\n"));
         for (text, bootstraps) in [(&sample, false), (&with_stanza, true)] {
