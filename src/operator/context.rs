@@ -12,7 +12,7 @@ use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::access::Access;
-use super::events::{self, Events, Recorders};
+use super::events::{self, Events, Recorders, Told};
 use super::external::External;
 use super::fence::Fence;
 use super::leftovers::Leftovers;
@@ -94,6 +94,8 @@ pub struct Context {
     surplus: Mutex<HashSet<String>>,
     /// Takes events.
     events: Events,
+    /// What events have said last.
+    pub told: Told,
     /// Whether anything may be changed.
     pub fence: Fence,
     /// Failures in a row, by the object's UID.
@@ -196,6 +198,7 @@ impl Context {
             suspects: Mutex::default(),
             surplus: Mutex::default(),
             events,
+            told: Told::default(),
             fence,
             failures: Failures::default(),
             kube,

@@ -1,5 +1,6 @@
 //! Kubernetes events, published beside the reconciles: what an object's user is told delays nobody's credential.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,14 +25,14 @@ const MEMORY: usize = 256;
 const ATTEMPT: Duration = Duration::from_secs(5);
 
 /// An event and the object that it is about.
-type Told = (Event, ObjectReference);
+type About = (Event, ObjectReference);
 
 /// Takes events that are published soon.
 #[derive(Debug, Clone)]
-pub struct Events(mpsc::Sender<Told>);
+pub struct Events(mpsc::Sender<About>);
 
 /// Events that are to be published.
-pub struct Queue(mpsc::Receiver<Told>);
+pub struct Queue(mpsc::Receiver<About>);
 
 impl Events {
     /// An empty queue, and its other end for [`publish`].
@@ -47,6 +48,33 @@ impl Events {
             metrics::count(&metrics.events_lost);
             tracing::warn!(reason, "too many events wait: this one is lost");
         }
+    }
+}
+
+/// What was told last of each object, by its UID: whether it is ready, and why.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<HashMap<String, (bool, String)>>);
+
+impl Told {
+    /// Notes what an object is now, and says whether that differs from what was noted last.
+    pub fn is_news(&self, uid: &str, ready: bool, reason: &str) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.get_mut(uid) {
+            Some(known) if known.0 == ready && known.1 == reason => false,
+            Some(known) => {
+                *known = (ready, reason.to_owned());
+                true
+            }
+            None => {
+                last.insert(uid.to_owned(), (ready, reason.to_owned()));
+                true
+            }
+        }
+    }
+
+    /// The object is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
@@ -103,4 +131,19 @@ pub async fn publish(recorders: Recorders, queue: Queue, metrics: &Metrics, end:
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_as_it_was_is_no_news() {
+        let told = Told::default();
+        assert!(told.is_news("a", true, "Issued") && !told.is_news("a", true, "Issued"));
+        assert!(told.is_news("b", true, "Issued"), "another object");
+        assert!(told.is_news("a", false, "Denied") && told.is_news("a", true, "Issued"));
+        told.forget("a");
+        assert!(told.is_news("a", true, "Issued"));
+    }
 }

@@ -204,7 +204,9 @@ pub fn kind_name<K: Kind>() -> &'static str {
 async fn publish_change<K: Kind>(object: &K, context: &Context, ready: &Statement<'_>) {
     let known = object.status().and_then(|status| condition::get(status.conditions(), READY));
     let same = known.is_some_and(|known| (known.status == "True") == ready.holds && known.reason == ready.reason);
-    if !same {
+    // The object may have been read before the status of the last pass was written.
+    let news = context.told.is_news(&object.uid().unwrap_or_default(), ready.holds, ready.reason);
+    if news && !same {
         let kind = if ready.holds { EventType::Normal } else { EventType::Warning };
         context.publish(object, kind, ready.reason, "Reconcile", ready.message).await;
     }
@@ -255,6 +257,7 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
     }
     finalizer::set(object, context, false).await?;
     context.failures.clear(&object.uid().unwrap_or_default());
+    context.told.forget(&object.uid().unwrap_or_default());
     let namespace = namespace_of(object);
     if !context.is_used(&namespace, &object.uid().unwrap_or_default()) {
         context.access.release(&namespace).await;
