@@ -15,8 +15,7 @@ const RACES: usize = 4;
 /// Puts the finalizer to the end of the list, or takes it away. Returns whether the object is still there; one that was deleted and
 /// made again meanwhile is another.
 ///
-/// A merge of the list, on condition that the object is the version that the list was read from: a server-side apply would cost the
-/// API server twice as much.
+/// A merge of the list, on condition that the object is the version that the list was read from.
 ///
 /// # Errors
 /// What Kubernetes says.

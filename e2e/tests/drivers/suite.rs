@@ -250,13 +250,14 @@ pub async fn a_crash_is_survived<R: Recipe>() {
         .map(|number| {
             let (driver, statements) = (driver.clone(), statements.clone());
             tokio::spawn(async move {
-                for round in 0.. {
+                let mut round = 0;
+                loop {
                     let user = User::new(&format!("v-crash-{number}-{round}"));
                     if let Err(error) = driver.create(new_user(&user, &statements), &Gate::opened()).await {
                         return error;
                     }
+                    round += 1;
                 }
-                unreachable!("it goes on until the server is gone")
             })
         })
         .collect();
