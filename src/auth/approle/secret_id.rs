@@ -124,8 +124,9 @@ impl AppRole {
             None => None,
         };
         let found = found.filter(|(secret, _)| !secret.is_expired(self.clock.now()));
-        let (secret, _) = found.ok_or_else(|| Error::new(Kind::NotFound, no_accessor(&accessor)))?;
-        Ok(secret.describe())
+        // Vault answers in the shape of a success here, and Terraform's provider reads the text there.
+        let unknown = || Answer::data(json!({ "error": no_accessor(&accessor) })).missing();
+        Ok(found.map_or_else(unknown, |(secret, _)| secret.describe()))
     }
 
     pub(super) async fn destroy_accessor(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {

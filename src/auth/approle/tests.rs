@@ -225,7 +225,8 @@ async fn accessors_find_and_destroy_secret_ids() {
     );
     let text = "failed to find accessor entry for secret_id_accessor: \"none\"";
     let none = json!({"secret_id_accessor": "none"});
-    assert_eq!(f.refused(Operation::Write, "role/r/secret-id-accessor/lookup", none.clone()).await, (404, text.into()));
+    let unknown = f.write("role/r/secret-id-accessor/lookup", none.clone()).await;
+    assert_eq!((unknown.missing, unknown.data), (true, Some(json!({ "error": text }))));
     assert_eq!(f.refused(Operation::Write, "role/r/secret-id-accessor/destroy", none).await, (404, text.into()));
     let foreign = f.refused(Operation::Write, "role/other/secret-id-accessor/destroy", body.clone()).await;
     assert_eq!(foreign, (403, "invalid secret id accessor".into()));
