@@ -27,6 +27,7 @@ mod options;
 mod pgbench;
 mod program;
 mod report;
+mod reviews;
 mod sample;
 mod spares;
 

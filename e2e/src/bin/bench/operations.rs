@@ -9,6 +9,7 @@ use crate::options::Options;
 use crate::pgbench;
 use crate::program::{Program, ROLE};
 use crate::report::{self, Row};
+use crate::reviews;
 use crate::sample::Samples;
 
 /// How many clients there are where the budget names no other number.
@@ -100,21 +101,35 @@ pub async fn lookup(programs: &[Program], options: &Options) -> String {
     format!("{}\n{}", report::table(&rows(&what, programs, &all)), budget::table(&[budget]))
 }
 
-/// AppRole logins.
+/// Logins, each of which makes a token: by AppRole, and by kubernetes with an API server that answers at once.
 pub async fn login(programs: &[Program], options: &Options) -> String {
-    let mut table = Vec::new();
-    let (mut one, mut many) = (samples(programs), samples(programs));
+    let url = reviews::serve();
+    let (mut one, mut many, mut pods) = (samples(programs), samples(programs), samples(programs));
+    let mut kubernetes = Vec::new();
+    for program in programs {
+        kubernetes.push(reviews::prepare(program, &url).await);
+    }
     for round in 1..=options.rounds {
         eprintln!("  login, round {round} of {}", options.rounds);
+        let until = Until::Over(options.length);
         for (clients, all) in [(1, &mut one), (CLIENTS, &mut many)] {
             for (program, samples) in programs.iter().zip(all) {
-                samples.add(program.repeat(clients, Until::Over(options.length), &program.login()).await);
+                samples.add(program.repeat(clients, until, &program.login()).await);
             }
         }
+        for ((program, samples), call) in programs.iter().zip(&mut pods).zip(&kubernetes) {
+            samples.add(program.repeat(CLIENTS, until, call).await);
+        }
     }
-    table.extend(rows("AppRole login, 1 client", programs, &one));
+    let mut table = rows("AppRole login, 1 client", programs, &one);
     let what = format!("AppRole login, {CLIENTS} clients");
     table.extend(rows(&what, programs, &many));
+    table.extend(rows(&format!("kubernetes login, {CLIENTS} clients"), programs, &pods));
     let budget = reference(&many, OPENBAO[1]).budget(&format!("{what}, a second"), many[0].rate(), 5.0);
-    format!("{}\n{}", report::table(&table), budget::table(&[budget]))
+    format!(
+        "The kubernetes logins ask a TokenReview of an API server that is part of the load generator and accepts everything: \
+         a real one takes milliseconds of processor time for each.\n\n{}\n{}",
+        report::table(&table),
+        budget::table(&[budget])
+    )
 }
