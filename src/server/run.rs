@@ -13,6 +13,7 @@ use super::{Access, router};
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
+use crate::base::tls::renewed::RenewedCertificate;
 use crate::base::{Secret, tls};
 use crate::engine::core::Settings;
 use crate::engine::seal::shamir::Scheme;
@@ -108,11 +109,9 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     for listener in &config.listeners {
         let tls = match &listener.tls {
             Some(files) => {
-                let read = |path: &std::path::Path| {
-                    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-                };
-                let key = tls::certified_key(&read(&files.cert_file)?, &read(&files.key_file)?)?;
-                Some(Arc::new(tls::server_config(Arc::new(rustls::sign::SingleCertAndKey::from(key)))?))
+                let served = RenewedCertificate::open(files.cert_file.clone(), files.key_file.clone())?;
+                tokio::spawn(served.clone().follow(Arc::new(SystemClock), shutdown.clone()));
+                Some(Arc::new(tls::server_config(served)?))
             }
             None => None,
         };

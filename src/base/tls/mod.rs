@@ -1,5 +1,6 @@
 //! TLS from PEM texts: what a client trusts and shows, what a server shows, and the one crypto provider of the process.
 
+pub mod renewed;
 #[cfg(all(test, feature = "operator"))]
 mod tests;
 mod verify;

@@ -10,8 +10,11 @@ use rustls::server::ResolvesServerCert;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::renewed::RenewedCertificate;
 use super::*;
+use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest};
+use crate::base::shutdown;
 
 #[derive(Debug)]
 struct Always(Arc<CertifiedKey>);
@@ -31,7 +34,11 @@ fn ca_params() -> CertificateParams {
 /// A server with this certificate; the answer is its URL.
 async fn serve(chain_pem: &str, key_pem: &str) -> String {
     let key = certified_key(chain_pem.as_bytes(), key_pem.as_bytes()).unwrap();
-    let config = server_config(Arc::new(Always(Arc::new(key)))).unwrap();
+    serve_by(Arc::new(Always(Arc::new(key)))).await
+}
+
+async fn serve_by(resolver: Arc<dyn ResolvesServerCert>) -> String {
+    let config = server_config(resolver).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
@@ -95,4 +102,41 @@ fn a_key_must_fit_its_certificate() {
     let own = ca_params().self_signed(&KeyPair::generate().unwrap()).unwrap();
     let other = KeyPair::generate().unwrap().serialize_pem();
     assert!(certified_key(own.pem().as_bytes(), other.as_bytes()).is_err());
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_without_a_restart_and_a_half_written_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let fresh = || {
+        let key = KeyPair::generate().unwrap();
+        (ca_params().self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let (first, second) = (fresh(), fresh());
+    std::fs::write(&certificate, &first.0).unwrap();
+    std::fs::write(&key, &first.1).unwrap();
+    let served = RenewedCertificate::open(certificate.clone(), key.clone()).unwrap();
+    let url = serve_by(served.clone()).await;
+    assert_eq!(get(&url, trusting(&first.0)).await.unwrap(), 204);
+
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let (stop, shutdown) = shutdown::channel();
+    let following = tokio::spawn(served.clone().follow(clock.clone(), shutdown));
+    std::fs::write(&certificate, &second.0).unwrap();
+    assert!(served.refresh().is_err(), "the key is still the other's");
+    assert_eq!(get(&url, trusting(&first.0)).await.unwrap(), 204);
+    std::fs::write(&key, &second.1).unwrap();
+    let mut answer = get(&url, trusting(&second.0)).await;
+    for _ in 0..1000 {
+        if answer.is_ok() {
+            break;
+        }
+        clock.advance(Duration::from_secs(10));
+        answer = get(&url, trusting(&second.0)).await;
+    }
+    assert_eq!(answer.unwrap(), 204);
+    assert!(get(&url, trusting(&first.0)).await.is_err(), "the certificate of before is gone");
+    assert!(!served.refresh().unwrap());
+    stop.stop();
+    following.await.unwrap();
 }
