@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::base::{Clock, Random};
 use crate::storage::View;
-use crate::wire::{Answer, Error, Request, WORKLOAD_HEADER};
+use crate::wire::{Answer, Error, Guard, Request, Route, WORKLOAD_HEADER};
 
 pub mod approle;
 pub mod cidr;
@@ -131,14 +131,21 @@ impl Workload {
 /// One mount's method.
 #[async_trait]
 pub trait Method: Send + Sync {
+    /// What the method answers: nothing else reaches [`Method::handle`] (CONTRIBUTING.md, Routes).
+    fn routes(&self) -> &'static [Route] {
+        &[]
+    }
+
     /// Answers a request below `auth/<mount>/`.
     ///
     /// # Errors
     /// As Vault's method of this type answers.
     async fn handle(&self, request: Request) -> Result<Outcome, Error>;
 
-    /// Whether `path` needs no token (`login`).
-    fn is_login(&self, path: &str) -> bool;
+    /// Whether `path` needs no token (`login`), by the method's routes.
+    fn is_login(&self, path: &str) -> bool {
+        self.routes().iter().any(|route| route.guard == Guard::Open && route.matches(path))
+    }
 
     /// Whether a write to `path` would update something that exists.
     async fn exists(&self, path: &str) -> Result<bool, Error>;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::wire::{Error, Fields};
+use crate::wire::{Error, Field, Fields};
 
 /// What kind of token a login makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -40,23 +40,23 @@ pub struct TokenParams {
     pub legacy: Vec<String>,
 }
 
-/// Every field name that [`TokenParams::merge`] understands.
-pub const FIELDS: &[&str] = &[
-    "token_ttl",
-    "token_max_ttl",
-    "token_period",
-    "token_explicit_max_ttl",
-    "token_policies",
-    "token_bound_cidrs",
-    "token_no_default_policy",
-    "token_num_uses",
-    "token_type",
-    "ttl",
-    "max_ttl",
-    "period",
-    "policies",
-    "bound_cidrs",
-    "num_uses",
+/// What [`TokenParams::merge`] understands.
+pub const FIELDS: &[Field] = &[
+    Field::seconds("token_ttl", "How long a token lasts; the mount's default when left out."),
+    Field::seconds("token_max_ttl", "How long it can last, renewals included."),
+    Field::seconds("token_period", "For how long each renewal prolongs it, without end."),
+    Field::seconds("token_explicit_max_ttl", "How long it can last, also where it is periodic."),
+    Field::list("token_policies", "Its policies."),
+    Field::list("token_bound_cidrs", "Where it may be used from."),
+    Field::flag("token_no_default_policy", "Whether it goes without the policy \"default\".").or("false"),
+    Field::int("token_num_uses", "How many requests it is good for; 0 is any number.").or("0"),
+    Field::text("token_type", "default, service, batch, default-service or default-batch.").or("\"default\""),
+    Field::seconds("ttl", "As token_ttl.").old(),
+    Field::seconds("max_ttl", "As token_max_ttl.").old(),
+    Field::seconds("period", "As token_period.").old(),
+    Field::list("policies", "As token_policies.").old(),
+    Field::list("bound_cidrs", "As token_bound_cidrs.").old(),
+    Field::int("num_uses", "As token_num_uses.").old(),
 ];
 
 impl TokenParams {

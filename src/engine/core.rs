@@ -15,6 +15,7 @@ use super::quota::Quotas;
 use super::rate_limit::RateLimits;
 use super::request::{Incoming, Reply};
 use super::rotation::Rotations;
+use super::routes::Check;
 use super::seal::Keeper;
 use super::sys::{Flights, Moves};
 use super::token::{Found, Token, Tokens};
@@ -27,7 +28,7 @@ use crate::base::{Clock, Random};
 use crate::secrets::password_policy::PasswordPolicies;
 use crate::secrets::{self, SecretsEngine};
 use crate::storage::{Backend, View};
-use crate::wire::{Answer, Caller, Envelope, Error, Keep, Operation, Request};
+use crate::wire::{Answer, Caller, Envelope, Error, Fields, Guard, Keep, Operation, Request};
 
 /// Where engines answer what `sys/lessor/` asks them; below a mount nobody else reaches it.
 pub(super) const OWN: &str = "lessor/";
@@ -178,9 +179,11 @@ impl Core {
 
     /// Token and policy; from the point where `trail` recorded the request on, it is carried out.
     async fn answer(self: &Arc<Self>, mut incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {
+        let found = self.look_up(&incoming.path, incoming.operation);
         if let Some((mounted, rest)) = self.login_path(&incoming.path) {
             trail.record().await?;
-            return self.login(&mounted, rest, incoming).await;
+            let check = Check::begin(found, &incoming.fields)?;
+            return check.end(self.login(&mounted, rest, incoming).await?);
         }
         if incoming.path == "sys/internal/ui/mounts" {
             trail.record().await?;
@@ -195,7 +198,7 @@ impl Core {
         }
         let mut session = self.session(&incoming).await?;
         trail.seen(&session);
-        self.authorize(&session, &incoming).await?;
+        self.authorize(&session, &incoming, found.map_or(Guard::Token, |found| found.guard())).await?;
         if trail.is_on() && incoming.operation == Operation::Write {
             trail.writes(self.exists(&incoming.path, &session).await?);
         }
@@ -205,22 +208,31 @@ impl Core {
         if limited && !self.tokens.use_once(&mut session.found).await? {
             return Err(Error::denied());
         }
-        let fields = std::mem::take(&mut incoming.fields);
-        let path = incoming.path.clone();
-        let reply = match path.split_once('/').unwrap_or((&path, "")) {
-            ("sys", rest) => self.sys(rest, &incoming, &fields, &session).await,
-            ("auth", rest) => match rest.strip_prefix("token/") {
-                Some(rest) => self.token_api(rest, &incoming, &fields, &session).await,
-                None => self.method(rest, &incoming, fields, &session).await,
-            },
-            ("identity", rest) => self.identity_api(rest, incoming.operation, &fields).await,
-            ("cubbyhole", rest) => self.cubbyhole(rest, incoming.operation, &fields, &session).await,
-            _ => self.secrets(&incoming, fields, &session).await,
+        let reply = match Check::begin(found, &incoming.fields) {
+            Ok(check) => {
+                let fields = std::mem::take(&mut incoming.fields);
+                self.carry_out(&incoming, fields, &session).await.and_then(|reply| check.end(reply))
+            }
+            Err(unknown) => Err(unknown),
         };
         if limited && session.found.token.num_uses < 0 {
             self.leases.end_token(&session.found.hash).await?;
         }
         reply
+    }
+
+    async fn carry_out(&self, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
+        let path = incoming.path.as_str();
+        match path.split_once('/').unwrap_or((path, "")) {
+            ("sys", rest) => self.sys(rest, incoming, &fields, session).await,
+            ("auth", rest) => match rest.strip_prefix("token/") {
+                Some(rest) => self.token_api(rest, incoming, &fields, session).await,
+                None => self.method(rest, incoming, fields, session).await,
+            },
+            ("identity", rest) => self.identity_api(rest, incoming.operation, &fields).await,
+            ("cubbyhole", rest) => self.cubbyhole(rest, incoming.operation, &fields, session).await,
+            _ => self.secrets(incoming, fields, session).await,
+        }
     }
 
     /// The method that answers `path` without a token, and the rest of the path.
@@ -266,7 +278,7 @@ impl Core {
         if incoming.token.is_none() { Ok(None) } else { self.session(incoming).await.map(Some) }
     }
 
-    async fn authorize(&self, session: &Session, incoming: &Incoming) -> Result<(), Error> {
+    async fn authorize(&self, session: &Session, incoming: &Incoming, guard: Guard) -> Result<(), Error> {
         if session.access.is_root() {
             return Ok(());
         }
@@ -287,12 +299,12 @@ impl Core {
             },
             operation => session.access.may(*operation, path, fields, wrap),
         };
-        // The preflight of templates is authorised by the path that it asks about.
-        let preflight = path.starts_with("sys/internal/ui/mounts/") && *operation == Operation::Read;
-        if !(allowed || preflight) || (super::sys::needs_sudo(path, *operation) && !session.access.has_sudo(path)) {
-            return Err(Error::listed(crate::wire::Kind::Denied, "permission denied"));
-        }
-        Ok(())
+        let may = match guard {
+            Guard::Open | Guard::Looked => true,
+            Guard::Token => allowed,
+            Guard::Sudo => allowed && session.access.has_sudo(path),
+        };
+        if may { Ok(()) } else { Err(Error::listed(crate::wire::Kind::Denied, "permission denied")) }
     }
 
     /// Whether a write would update something. What has no notion of it (`sys`, tokens) counts as existing, as in Vault.
@@ -345,13 +357,7 @@ impl Core {
         Ok(Reply::auth(auth, made.warnings))
     }
 
-    async fn method(
-        &self,
-        path: &str,
-        incoming: &Incoming,
-        fields: crate::wire::Fields,
-        session: &Session,
-    ) -> Result<Reply, Error> {
+    async fn method(&self, path: &str, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
         let (mounted, rest) = self.methods.route(path).ok_or_else(|| no_route(&incoming.path))?;
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
@@ -361,12 +367,7 @@ impl Core {
         }
     }
 
-    async fn secrets(
-        &self,
-        incoming: &Incoming,
-        fields: crate::wire::Fields,
-        session: &Session,
-    ) -> Result<Reply, Error> {
+    async fn secrets(&self, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
         let (mounted, rest) = self.mounts.route(&incoming.path).ok_or_else(|| no_route(&incoming.path))?;
         if mounted.entry.tainted {
             return Err(no_route(&incoming.path));

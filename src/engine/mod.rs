@@ -19,6 +19,7 @@ pub mod quota;
 pub mod rate_limit;
 pub mod request;
 pub mod rotation;
+mod routes;
 pub mod seal;
 pub mod status;
 mod sys;
@@ -26,6 +27,7 @@ pub mod token;
 mod token_api;
 mod token_create;
 mod token_role;
+mod token_routes;
 pub mod ttl;
 pub mod tuning;
 mod wrapping;
@@ -170,6 +172,7 @@ impl Engine {
             return Err(Error::new(Kind::NotFound, "namespace not found"));
         }
         if let Some(area) = seal::open_area(&incoming.path) {
+            routes::early(&incoming)?;
             let answer = core.with_shares(area, incoming.operation, &incoming.fields).await?;
             return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
         }

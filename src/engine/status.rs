@@ -20,6 +20,7 @@ impl Engine {
         if incoming.namespace.is_some() && !matches!(incoming.path.as_str(), "sys/seal-status" | "sys/leader") {
             return Err(Error::bad_request("operation unavailable in namespaces"));
         }
+        super::routes::early(incoming)?;
         match (incoming.operation, incoming.path.as_str()) {
             (Operation::Read, "sys/health") => self.health(&incoming.fields).await,
             (Operation::Read, "sys/seal-status") => Ok(Reply::Raw(200, json!(self.seal_status().await?))),

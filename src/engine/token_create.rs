@@ -13,23 +13,6 @@ use crate::auth::{Alias, Login, TokenType};
 use crate::base::{Secret, Timestamp, duration, glob};
 use crate::wire::{Error, Fields};
 
-const CREATE_FIELDS: &[&str] = &[
-    "id",
-    "policies",
-    "meta",
-    "no_parent",
-    "no_default_policy",
-    "renewable",
-    "ttl",
-    "lease",
-    "explicit_max_ttl",
-    "period",
-    "display_name",
-    "num_uses",
-    "type",
-    "entity_alias",
-];
-
 /// Who asks for a token, and where.
 struct Maker<'a> {
     parent: &'a Token,
@@ -81,7 +64,6 @@ impl Core {
             .filter(|name| !self.policies.exists(name))
             .map(|name| format!("Policy {name:?} does not exist"))
             .collect();
-        warnings.extend(fields.unrecognized(CREATE_FIELDS));
         let made = self.tokens.create(token, id, self.settings.limits).await?;
         warnings.extend(made.warnings);
         let entity = self.entity_of(&made.token).await?;

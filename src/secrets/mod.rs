@@ -13,7 +13,7 @@ use self::password_policy::PasswordPolicies;
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Gate, Random, Timestamp};
 use crate::storage::{Version, View};
-use crate::wire::{Answer, Error, Request};
+use crate::wire::{Answer, Error, Request, Route};
 
 pub mod database;
 pub mod kv;
@@ -176,6 +176,9 @@ pub trait Make: Send {
 /// One mount's engine.
 #[async_trait]
 pub trait SecretsEngine: Send + Sync {
+    /// What the engine answers: nothing else reaches [`SecretsEngine::handle`], but for what `sys/lessor/` asks.
+    fn routes(&self) -> &'static [Route];
+
     /// Answers a request below the mount.
     ///
     /// # Errors

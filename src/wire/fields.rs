@@ -9,17 +9,47 @@ use crate::base::{Secret, duration};
 
 /// The fields of a request: absent and `null` are the same. Its `Debug` names the fields only, since any may be a secret.
 #[derive(Clone, Default)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields {
+    map: Map<String, Value>,
+    reads: Reads,
+}
+
+/// The names that were read of a request's fields: builds for tests compare them with what the route describes. Other builds
+/// note none.
+#[derive(Clone, Default)]
+pub struct Reads(#[cfg(debug_assertions)] std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<String>>>);
+
+#[cfg(debug_assertions)]
+impl Reads {
+    /// So far, sorted.
+    pub fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn note(&self, name: &str) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.to_owned());
+    }
+}
+
+#[cfg(not(debug_assertions))]
+impl Reads {
+    /// None.
+    pub fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn note(&self, _: &str) {}
+}
 
 impl std::fmt::Debug for Fields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.map.keys()).finish()
     }
 }
 
 impl From<Map<String, Value>> for Fields {
     fn from(map: Map<String, Value>) -> Self {
-        Self(map)
+        Self { map, reads: Reads::default() }
     }
 }
 
@@ -30,7 +60,8 @@ fn cannot(name: &str, problem: impl std::fmt::Display) -> Error {
 impl Fields {
     /// The value as it was sent; `null` counts as absent.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+        self.reads.note(name);
+        self.map.get(name).filter(|value| !value.is_null())
     }
 
     /// Whether the field was sent with a value.
@@ -40,12 +71,17 @@ impl Fields {
 
     /// All fields, for engines that store what they are given (KV, connection details).
     pub fn as_map(&self) -> &Map<String, Value> {
-        &self.0
+        &self.map
+    }
+
+    /// The names that are read of these fields and their copies.
+    pub fn reads(&self) -> Reads {
+        self.reads.clone()
     }
 
     /// Sets a field; path captures use it, since they beat the body.
     pub fn set(&mut self, name: &str, value: Value) {
-        self.0.insert(name.to_owned(), value);
+        self.map.insert(name.to_owned(), value);
     }
 
     /// A string; numbers and booleans become their text.
@@ -190,13 +226,6 @@ impl Fields {
                 .map(Some),
         }
     }
-
-    /// The warning of vault-api.md 0.5 about fields that are not among `known`.
-    pub fn unrecognized(&self, known: &[&str]) -> Option<String> {
-        let unknown: Vec<_> = self.0.keys().map(String::as_str).filter(|key| !known.contains(key)).collect();
-        (!unknown.is_empty())
-            .then(|| format!("Endpoint ignored these unrecognized parameters: [{}]", unknown.join(" ")))
-    }
 }
 
 fn scalar(value: &Value) -> Option<String> {
@@ -215,7 +244,7 @@ mod tests {
     use super::*;
 
     fn fields(value: Value) -> Fields {
-        Fields(value.as_object().unwrap().clone())
+        value.as_object().unwrap().clone().into()
     }
 
     #[test]

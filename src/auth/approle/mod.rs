@@ -2,6 +2,7 @@
 
 mod login;
 mod role;
+mod routes;
 mod secret_id;
 mod store;
 mod tidy;
@@ -16,7 +17,7 @@ use self::role::{PARTS, Part, Role};
 use self::store::Store;
 use super::{Method, Outcome, Setup, Spec, role_name};
 use crate::base::{Clock, Random};
-use crate::wire::{Answer, Error, Fields, Kind, Operation, Request};
+use crate::wire::{Answer, Error, Fields, Kind, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "approle", open };
@@ -45,6 +46,10 @@ struct AppRole {
 
 #[async_trait]
 impl Method for AppRole {
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         let fields = &request.fields;
         let answer = match (&request.segments()[..], request.operation) {
@@ -62,10 +67,6 @@ impl Method for AppRole {
             _ => Err(Error::unsupported_path()),
         };
         answer.map(Outcome::Answer)
-    }
-
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
     }
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {

@@ -5,6 +5,7 @@ mod config;
 mod login;
 mod review;
 mod role;
+mod routes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use self::role::Role;
 use super::{Method, Outcome, Setup, Spec, role_name};
 use crate::base::Clock;
 use crate::storage::View;
-use crate::wire::{Answer, Error, Fields, Operation, Request};
+use crate::wire::{Answer, Error, Fields, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "kubernetes", open };
@@ -55,6 +56,10 @@ struct Kubernetes {
 
 #[async_trait]
 impl Method for Kubernetes {
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         let fields = &request.fields;
         let answer = match (&request.segments()[..], request.operation) {
@@ -76,10 +81,6 @@ impl Method for Kubernetes {
             _ => Err(Error::unsupported_path()),
         };
         answer.map(Outcome::Answer)
-    }
-
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
     }
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {

@@ -5,6 +5,7 @@
 
 mod api;
 pub mod entity;
+pub(in crate::engine) mod routes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

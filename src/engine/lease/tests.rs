@@ -21,7 +21,7 @@ use crate::engine::token::{Kind as TokenKind, Token};
 use crate::engine::token_create::from_login;
 use crate::secrets::{Make, Offer, Outcome, Terms};
 use crate::storage::memory::Memory;
-use crate::wire::{Error, Fields, Kind, Request};
+use crate::wire::{Error, Fields, Kind, Request, Route};
 
 /// Databases by name; a user exists in one of them. `down` ones refuse everything.
 #[derive(Default)]
@@ -70,6 +70,10 @@ impl Make for Making {
 
 #[async_trait]
 impl SecretsEngine for Fake {
+    fn routes(&self) -> &'static [Route] {
+        &[]
+    }
+
     async fn handle(&self, _request: Request) -> Result<Outcome, Error> {
         Err(Error::unsupported_path())
     }

@@ -17,6 +17,7 @@ mod quotas;
 mod rate_limits;
 mod remount;
 mod rotate;
+pub(super) mod routes;
 mod tools;
 
 pub(super) use self::in_flight::Flights;
@@ -26,43 +27,6 @@ use super::core::{Core, Session};
 use super::request::{Incoming, Reply};
 use super::seal;
 use crate::wire::{Answer, Error, Fields, Operation};
-
-/// Paths that need `sudo` besides the operation (vault-api.md section 1, mark R).
-const SUDO: &[&str] = &[
-    "auth/token/accessors",
-    "auth/token/revoke-orphan",
-    "sys/audit",
-    "sys/audit/",
-    "sys/auth/",
-    "sys/config/",
-    "sys/generate-root-token/",
-    "sys/in-flight-req",
-    "sys/leases",
-    "sys/leases/lookup/",
-    "sys/leases/revoke-force/",
-    "sys/leases/revoke-prefix/",
-    "sys/lessor/",
-    "sys/quotas/",
-    "sys/remount",
-    "sys/revoke-force/",
-    "sys/revoke-prefix/",
-    "sys/rotate",
-    "sys/rotate/",
-    "sys/seal",
-    "sys/step-down",
-];
-
-/// Whether a token needs `sudo` for `path`, besides the operation's own capability.
-pub(super) fn needs_sudo(path: &str, operation: Operation) -> bool {
-    if path == "sys/leases/lookup" {
-        return operation == Operation::List;
-    }
-    if let Some(plugin) = path.strip_prefix("sys/plugins/catalog/") {
-        // A list names the kind only.
-        return plugin.contains('/');
-    }
-    SUDO.iter().any(|sudo| path == *sudo || (sudo.ends_with('/') && path.starts_with(sudo)))
-}
 
 impl Core {
     pub(super) async fn sys(

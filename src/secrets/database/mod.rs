@@ -16,6 +16,7 @@ mod password;
 mod probe;
 mod role;
 mod rotation;
+mod routes;
 mod rsa_key;
 mod spares;
 mod sweep;
@@ -39,7 +40,7 @@ use crate::base::shutdown::{self, Shutdown, Trigger};
 use crate::base::{Gate, Timestamp, telemetry};
 use crate::drivers;
 use crate::storage::Version;
-use crate::wire::{Answer, Error, Kind, Operation, Request};
+use crate::wire::{Answer, Error, Kind, Operation, Request, Route};
 
 /// The row of this engine in the table of types.
 pub const SPEC: Spec = Spec { kind: "database", open: |setup| Arc::new(Database::new(setup)) };
@@ -157,6 +158,10 @@ fn parse_record(record: &Value) -> Result<Record, Error> {
 
 #[async_trait]
 impl SecretsEngine for Database {
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         use Operation::{Delete, List, Patch, Read, Write};
         let segments = request.segments();

@@ -12,22 +12,6 @@ use crate::secrets::{Setup, Terms};
 use crate::storage::{Txn, Version, View};
 use crate::wire::{Answer, Error, Fields};
 
-const KNOWN: &[&str] = &[
-    "db_name",
-    "creation_statements",
-    "revocation_statements",
-    "rollback_statements",
-    "renew_statements",
-    "default_ttl",
-    "max_ttl",
-    "credential_type",
-    "credential_config",
-    "preset",
-    "schema",
-    "end_sessions",
-    "spares",
-];
-
 /// The schema of a preset that names none.
 const SCHEMA: &str = "public";
 
@@ -305,7 +289,7 @@ impl Roles {
         let mut txn = Txn { expect: vec![(self.0.full_key(name), version)], ops: Vec::new() };
         self.0.stage_put(&mut txn, name, &role)?;
         names::commit(txn, &names::static_roles(&setup.view), name).await?;
-        Ok(fields.unrecognized(KNOWN).into_iter().chain(warnings).fold(Answer::empty(), Answer::warn))
+        Ok(warnings.into_iter().fold(Answer::empty(), Answer::warn))
     }
 
     pub(super) async fn delete(&self, name: &str) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! the way from one to the other. `options.version` of the mount says which it is.
 
 mod plain;
+mod routes;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -17,7 +18,7 @@ use self::versioned::Versioned;
 use super::{Outcome, SecretsEngine, Setup, Spec, Terms};
 use crate::base::{Clock, Timestamp};
 use crate::storage::View;
-use crate::wire::{Answer, Error, Operation, Request};
+use crate::wire::{Answer, Error, Operation, Request, Route};
 
 /// The row of this engine in the table of types.
 pub const SPEC: Spec = Spec { kind: "kv", open: |setup| Arc::new(Kv::open(setup)) };
@@ -69,6 +70,13 @@ impl Kv {
 
 #[async_trait]
 impl SecretsEngine for Kv {
+    fn routes(&self) -> &'static [Route] {
+        match self {
+            Self::Plain(_) => routes::PLAIN,
+            Self::Versioned(_) => routes::VERSIONED,
+        }
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         if request.operation != Operation::List && request.path.ends_with('/') {
             return Err(Error::unsupported_path());

@@ -3,35 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::role::{Account, StaticRole};
-use super::schedule::{self, Schedule};
+use super::schedule::Schedule;
 use super::timing::Timing;
 use crate::base::Secret;
 use crate::secrets::database::credential::{self, Wanted};
 use crate::secrets::database::list;
 use crate::wire::{Error, Fields};
 
-const KNOWN: &[&str] = &[
-    "username",
-    "usernames",
-    "db_name",
-    "grace_period",
-    "rotation_statements",
-    "credential_type",
-    "credential_config",
-    "verify_login",
-    "password",
-    "self_managed_password",
-    "skip_import_rotation",
-];
-
 /// The grace of two accounts when none is configured: an hour, or the whole period where that is shorter.
 const DEFAULT_GRACE: u64 = 3600;
-
-/// The warning about fields that mean nothing here.
-pub(super) fn unrecognized(fields: &Fields) -> Option<String> {
-    let known: Vec<_> = KNOWN.iter().chain(schedule::FIELDS).copied().collect();
-    fields.unrecognized(&known)
-}
 
 /// The account's present password, where the caller knows it.
 pub(super) fn given_password(fields: &Fields) -> Result<Option<Secret>, Error> {

@@ -14,9 +14,6 @@ const SHORTEST_PERIOD: u64 = 5;
 /// The shortest `rotation_window`, seconds: Vault's.
 const SHORTEST_WINDOW: u64 = 3600;
 
-/// The fields that [`Schedule::merge`] reads.
-pub(in crate::secrets::database) const FIELDS: &[&str] = &["rotation_period", "rotation_schedule", "rotation_window"];
-
 /// When something is rotated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

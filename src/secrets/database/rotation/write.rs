@@ -20,11 +20,7 @@ impl Rotation {
             Some(held) => self.update(held, fields).await?,
             None => self.create(name, fields).await?,
         }
-        let answer = Answer::empty();
-        Ok(match fields::unrecognized(fields) {
-            Some(warning) => answer.warn(warning),
-            None => answer,
-        })
+        Ok(Answer::empty())
     }
 
     async fn create(&self, name: &str, fields: &Fields) -> Result<(), Error> {

@@ -1,0 +1,49 @@
+//! The routes below `identity/`.
+
+use crate::wire::Operation::{self, Delete, List, Read, Write};
+use crate::wire::{Field, Route};
+
+const SHOWN: &[Operation] = &[Read, Delete];
+
+const ENTITY: &[Field] = &[
+    Field::text("id", "Of the entity; one without it is made."),
+    Field::text("name", "Of the entity; no other has it."),
+    Field::map("metadata", "For templates in policies."),
+    Field::list("policies", "What its tokens may do besides their own policies."),
+    Field::flag("disabled", "Whether its tokens are good for nothing.").or("false"),
+];
+
+const ENTITIES: &[Field] = &[Field::list("entity_ids", "The entities that are to be removed.").required()];
+
+const ALIAS: &[Field] = &[
+    Field::text("id", "Of the alias; one without it is made."),
+    Field::text("name", "Of the caller, as the login method knows it."),
+    Field::text("mount_accessor", "Of the login method."),
+    Field::text("canonical_id", "The entity that it is of; one of its own when left out."),
+    Field::map("custom_metadata", "For templates in policies."),
+];
+
+const LOOKUP: &[Field] = &[
+    Field::text("id", "Of the entity."),
+    Field::text("name", "Of the entity."),
+    Field::text("alias_id", "Of one of its aliases."),
+    Field::text("alias_name", "Of one of its aliases, with alias_mount_accessor."),
+    Field::text("alias_mount_accessor", "Of that alias' login method."),
+];
+
+/// The routes.
+pub(in crate::engine) const ROUTES: &[Route] = &[
+    Route::new("entity", &[Write], "Writes an entity.").fields(&[ENTITY]),
+    Route::new("entity/batch-delete", &[Write], "Removes entities.").fields(&[ENTITIES]),
+    Route::new("entity/id", &[List], "Lists the entities by id."),
+    Route::new("entity/id/:id", SHOWN, "Shows or removes an entity."),
+    Route::new("entity/id/:id", &[Write], "Changes an entity.").fields(&[ENTITY]),
+    Route::new("entity/name", &[List], "Lists the entities by name."),
+    Route::new("entity/name/:name", SHOWN, "Shows or removes an entity."),
+    Route::new("entity/name/:name", &[Write], "Writes an entity.").fields(&[ENTITY]),
+    Route::new("entity-alias", &[Write], "Writes an alias.").fields(&[ALIAS]),
+    Route::new("entity-alias/id", &[List], "Lists the aliases."),
+    Route::new("entity-alias/id/:id", SHOWN, "Shows or removes an alias."),
+    Route::new("entity-alias/id/:id", &[Write], "Changes an alias.").fields(&[ALIAS]),
+    Route::new("lookup/entity", &[Write], "Finds an entity.").fields(&[LOOKUP]),
+];

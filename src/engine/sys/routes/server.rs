@@ -1,0 +1,129 @@
+//! Routes of audit, plug-ins, tools, monitoring, browsers, and of what Lessor adds.
+
+use crate::wire::Operation::{Delete, List, Read, Write};
+use crate::wire::{Field, Guard, Route};
+
+const DEVICE: &[Field] = &[
+    Field::text("path", "What the device is called; it may hold slashes."),
+    Field::text("type", "Only \"file\" is offered.").required(),
+    Field::text("description", "For people."),
+    Field::map("options", "Of the device: file_path, mode, format, log_raw and the like."),
+    Field::flag("local", "Kept and shown: nothing is replicated.").or("false"),
+];
+
+const HASHED: &[Field] = &[
+    Field::text("path", "The device."),
+    Field::secret("input", "What is to be hashed as the device hashes it.").required(),
+];
+
+const PLUGIN: &[Field] = &[
+    Field::text("type", "auth, database or secret."),
+    Field::text("name", "As the catalog lists it."),
+    Field::text("version", "There is one of each."),
+];
+
+const RANDOM: &[Field] = &[
+    Field::int("bytes", "How many bytes.").or("32"),
+    Field::text("format", "base64 or hex.").or("\"base64\""),
+    Field::text("source", "platform, seal or all: there is one.").or("\"platform\""),
+    Field::text("urlbytes", "How many bytes, or the source."),
+];
+
+const HASH: &[Field] = &[
+    Field::secret("input", "What is to be hashed, in base64.").required(),
+    Field::text("algorithm", "sha2-224, sha2-256, sha2-384 or sha2-512.").or("\"sha2-256\""),
+    Field::text("format", "hex or base64.").or("\"hex\""),
+    Field::text("urlalgorithm", "sha2-224, sha2-256, sha2-384 or sha2-512."),
+];
+
+const FORMAT: &[Field] = &[Field::text("format", "\"prometheus\" for its text form, else JSON.")];
+
+const CORS: &[Field] = &[
+    Field::list("allowed_origins", "Whose pages may use the API; * is all of them.").required(),
+    Field::list("allowed_headers", "Headers that their requests may hold besides Vault's own."),
+    Field::flag("enable", "Writing turns it on, whatever is sent.").old(),
+];
+
+const UI_HEADER: &[Field] = &[
+    Field::text("header", "The name of a header."),
+    Field::flag("multivalue", "Whether all values are answered."),
+    Field::texts("values", "Its values."),
+];
+
+const AUDITED: &[Field] = &[
+    Field::text("header", "The name of a header."),
+    Field::flag("hmac", "Whether entries show a hash of its value.").or("false"),
+];
+
+const ENDED: &[Field] = &[Field::list("uids", "Of workloads that have ended, as Kubernetes knows them.").required()];
+
+const MOUNTED: &[Field] = &[
+    Field::text("path", "The mount, a slash, and the name of the role or connection in it."),
+    Field::flag("remove", "Whether users that nobody leased are dropped.").or("false"),
+];
+
+/// Audit, plug-ins, tools and monitoring.
+pub(super) const ROUTES: &[Route] = &[
+    Route::new("audit", &[Read], "Lists the audit devices.").guard(Guard::Sudo),
+    Route::new("audit/*path", &[Write], "Turns an audit device on.").guard(Guard::Sudo).fields(&[DEVICE]),
+    Route::new("audit/*path", &[Delete], "Turns an audit device off.").guard(Guard::Sudo),
+    Route::new("audit-hash/*path", &[Write], "Hashes a text as an audit device does.").fields(&[HASHED]),
+    Route::new("plugins/catalog", &[Read], "Lists what can be mounted."),
+    Route::new("plugins/catalog/:type", &[List], "Lists what can be mounted of a kind.").fields(&[PLUGIN]),
+    Route::new("plugins/catalog/:type/:name", &[Read, Delete], "Shows a plug-in; none can be removed.")
+        .guard(Guard::Sudo)
+        .fields(&[PLUGIN]),
+    Route::new("plugins/catalog/:type/:name", &[Write], "Refused: everything is built in.")
+        .guard(Guard::Sudo)
+        .fields(&[PLUGIN])
+        .any(),
+    Route::new("plugins/reload/backend", &[Write], "Does nothing: what is built in is not read anew.").any(),
+    Route::new("plugins/reload/:type/:name", &[Write], "Does nothing: what is built in is not read anew.")
+        .fields(&[PLUGIN])
+        .any(),
+    Route::new("tools/random", &[Write], "Makes random bytes.").fields(&[RANDOM]),
+    Route::new("tools/random/:urlbytes", &[Write], "Makes random bytes.").fields(&[RANDOM]),
+    Route::new("tools/random/:source/:urlbytes", &[Write], "Makes random bytes.").fields(&[RANDOM]),
+    Route::new("tools/hash", &[Write], "Hashes what is sent.").fields(&[HASH]),
+    Route::new("tools/hash/:urlalgorithm", &[Write], "Hashes what is sent.").fields(&[HASH]),
+    Route::new("host-info", &[Read], "Describes the machine that the engine runs on."),
+    Route::new("ha-status", &[Read], "Lists the nodes: there is one."),
+    Route::new("in-flight-req", &[Read], "Lists the requests that are being answered.").guard(Guard::Sudo),
+    Route::new("metrics", &[Read], "Tells what monitoring should know.").fields(&[FORMAT]),
+];
+
+/// What browsers are told, and which headers audit entries show.
+pub(super) const BROWSERS: &[Route] = &[
+    Route::new("config/cors", &[Read, Delete], "Shows or ends the use of the API by pages of other origins.")
+        .guard(Guard::Sudo),
+    Route::new("config/cors", &[Write], "Lets pages of other origins use the API.").guard(Guard::Sudo).fields(&[CORS]),
+    Route::new("config/ui/headers", &[List], "Lists headers of the user interface; there is none.").guard(Guard::Sudo),
+    Route::new("config/ui/headers/:header", &[Read, Write, Delete], "Keeps a header of the user interface.")
+        .guard(Guard::Sudo)
+        .fields(&[UI_HEADER]),
+    Route::new("config/auditing/request-headers", &[Read, List], "Lists the headers that audit entries show.")
+        .guard(Guard::Sudo),
+    Route::new("config/auditing/request-headers/:header", &[Read, Delete], "Shows or removes such a header.")
+        .guard(Guard::Sudo)
+        .fields(&[AUDITED]),
+    Route::new("config/auditing/request-headers/:header", &[Write], "Has audit entries show a header.")
+        .guard(Guard::Sudo)
+        .fields(&[AUDITED]),
+];
+
+/// What Lessor adds.
+pub(super) const OWN: &[Route] = &[
+    Route::new("lessor/workloads", &[Read, List], "Lists the workloads that own leases.").guard(Guard::Sudo),
+    Route::new("lessor/workloads/end", &[Write], "Revokes what workloads own that have ended.")
+        .guard(Guard::Sudo)
+        .fields(&[ENDED]),
+    Route::new("lessor/workloads/:uid", &[Read], "Lists the leases of a workload.").guard(Guard::Sudo),
+    Route::new("lessor/leases/stuck", &[Read, List], "Lists revocations that do not get through, and why.")
+        .guard(Guard::Sudo),
+    Route::new("lessor/spares/*path", &[Read], "Counts the users of a role that were made ahead.")
+        .guard(Guard::Sudo)
+        .fields(&[MOUNTED]),
+    Route::new("lessor/orphans/*path", &[Read, Write], "Looks for users in a database that nobody leased.")
+        .guard(Guard::Sudo)
+        .fields(&[MOUNTED]),
+];
