@@ -11,84 +11,98 @@ use lessor::base::Clock;
 use lessor::base::clock::SystemClock;
 use lessor::base::random::SystemRandom;
 use lessor::base::shutdown::{self, Shutdown};
-use lessor::base::{Secret, telemetry, tls};
-use lessor::cli::{self, Cli, Command, args, ask};
-use lessor::client::{Client, ClientConfig, token_from_env};
+use lessor::base::telemetry::{self, LogFormat};
+use lessor::base::tls;
+use lessor::cli::vault::serve::{DevFlags, EngineToServe, Serve, dev_text, keep_token};
+use lessor::cli::vault::{self, Program, Surroundings};
+use lessor::cli::{self, Cli, Command, Line, args, ask};
+use lessor::client::{Client, ClientConfig};
+use lessor::engine::status::VERSION;
 use lessor::migrate::{self, Found, Migration, Scope};
 use lessor::operator::{self, Election, TenantRole};
 use lessor::server::config::Config;
+use lessor::server::dev::{Dev, DevOptions, DevTls};
 use lessor::server::run::{self, Failure};
 use lessor::webhook;
 
 fn main() -> ExitCode {
     tls::install_provider();
-    let cli = match cli::parse(std::env::args_os()) {
-        Ok(cli) => cli,
-        Err(error) => {
-            let code = if error.use_stderr() { ExitCode::from(1) } else { ExitCode::SUCCESS };
-            // Nothing is left to do when even the message cannot be written.
-            let _ = error.print();
-            return code;
-        }
+    let mut arguments = std::env::args_os();
+    let program = Program::called(arguments.next().as_deref(), env!("CARGO_PKG_VERSION"), VERSION);
+    let around = Surroundings::of_process();
+    let arguments: Vec<_> = arguments.collect();
+    let ended = match cli::read(&arguments, &program, &around) {
+        Line::Ended(code) => return ExitCode::from(code),
+        Line::Ask(command, values) => ask_engine(command, &values, &program, &around),
+        Line::Serve(serve) => serve_engine(*serve, &around),
+        Line::Role(cli) => play(*cli, &around),
     };
-    match start(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "lessor: {}", telemetry::chain(&*error));
-            ExitCode::from(1)
-        }
-    }
+    ended.unwrap_or_else(|error| {
+        around.say(&format!("{}: {}", program.name, telemetry::chain(&*error)));
+        ExitCode::from(1)
+    })
 }
 
-fn start(cli: Cli) -> Result<ExitCode, Failure> {
-    let config = match &cli.command {
-        Command::Server(server) => Some(Config::load(&server.config)?),
-        _ => None,
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// A command for people. It logs nothing but errors, which it prints itself, unless somebody wants to see more.
+fn ask_engine(
+    command: &vault::Command,
+    values: &vault::Values,
+    program: &Program,
+    around: &Surroundings,
+) -> Result<ExitCode, Failure> {
+    let level = around.variable("LOG_LEVEL").unwrap_or_else(|| "off".to_owned());
+    telemetry::init(telemetry::parse_level(&level)?, LogFormat::default());
+    Ok(ExitCode::from(runtime()?.block_on(vault::run(command, values, program, around))))
+}
+
+/// `lessor server` and `lessor dev`. The command line beats the files.
+fn serve_engine(serve: Serve, around: &Surroundings) -> Result<ExitCode, Failure> {
+    let config = match &serve.engine {
+        EngineToServe::Configured(paths) => Some(Config::load_all(paths)?),
+        EngineToServe::Dev(_) => None,
     };
-    // The command line beats the file.
     let (level, format) = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
-    let (level, format) = (cli.log_level.or(level).unwrap_or_default(), cli.log_format.or(format).unwrap_or_default());
+    let (level, format) = (serve.log_level.or(level).unwrap_or_default(), serve.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
+    runtime()?.block_on(async {
+        let shutdown = shutdown::on_signals()?;
+        match (config, serve.engine) {
+            (Some(config), _) => run::server(config, shutdown).await?,
+            (None, EngineToServe::Dev(flags)) => run_dev(flags, around, shutdown).await?,
+            (None, EngineToServe::Configured(_)) => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A role of a cluster, or one of its tools.
+fn play(cli: Cli, around: &Surroundings) -> Result<ExitCode, Failure> {
+    let level = cli.log_level.unwrap_or_default();
+    telemetry::init(telemetry::parse_level(&level)?, cli.log_format.unwrap_or_default().parse()?);
     if let Command::Crds(flags) = &cli.command {
         print_crds(flags)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let shutdown = shutdown::on_signals()?;
         let ended = match cli.command {
             Command::Migrate(flags) => return run_migrate(flags).await,
-            Command::Dev(dev) => run_dev(dev, shutdown).await,
-            Command::Server(_) => match config {
-                Some(config) => run::server(config, shutdown).await,
-                None => Ok(()),
-            },
             Command::Operator(flags) => run_operator(flags, shutdown).await,
             Command::Webhook(flags) => run_webhook(flags, shutdown).await,
             Command::Crds(_) => Ok(()),
-            Command::Lease(flags) => {
-                let args::LeaseCommand::List(list) = &flags.command;
-                print(&ask::lease_list(&asking(&flags.ask)?, list).await?)
-            }
-            Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask)?, &flags).await?),
+            Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask, around)?, &flags).await?),
         };
         ended.map(|()| ExitCode::SUCCESS)
     })
 }
 
-/// A client with the address and token of the environment.
-fn asking(flags: &args::AskFlags) -> Result<Client, Failure> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let mut config = ClientConfig::new("http://127.0.0.1:8200");
-    config.merge_env(&variable)?;
-    if let Some(address) = &flags.address {
-        config.address.clone_from(address);
-    }
-    let client = Client::new(config, Arc::new(SystemClock), Arc::new(SystemRandom))?;
-    Ok(match token_from_env(&variable) {
-        Some(token) => client.with_token(token),
-        None => client,
-    })
+/// A client with the address and token of the environment, or with the token that a login left.
+fn asking(flags: &args::AskFlags, around: &Surroundings) -> Result<Client, Failure> {
+    vault::client_at(flags.address.as_deref(), around).map_err(|failure| failure.text.into())
 }
 
 fn print_crds(flags: &args::Crds) -> Result<(), Failure> {
@@ -180,14 +194,25 @@ async fn run_webhook(flags: args::Webhook, shutdown: Shutdown) -> Result<(), Fai
     Ok(webhook::run(options, kube, Arc::new(SystemClock), Arc::new(SystemRandom), shutdown).await?)
 }
 
-async fn run_dev(dev: args::Dev, shutdown: Shutdown) -> Result<(), Failure> {
-    let started = run::Dev::start(dev.listen, dev.root_token.map(Secret::new), shutdown).await?;
-    // The one token that is printed: dev mode exists to be tried out, and holds nothing when it ends.
-    print(&format!(
-        "==> Lessor in dev mode: everything is in memory and ends with this process\n\n    export VAULT_ADDR='http://{}'\n    export VAULT_TOKEN='{}'\n\n",
-        started.address,
-        started.root_token.expose()
-    ))?;
+async fn run_dev(flags: DevFlags, around: &Surroundings, shutdown: Shutdown) -> Result<(), Failure> {
+    for warning in &flags.warnings {
+        tracing::warn!("{warning}");
+    }
+    let options = DevOptions {
+        listen: flags.listen,
+        root_token: flags.root_token,
+        tls: flags.tls.map(|(folder, names)| DevTls { folder, names }),
+        kv: flags.kv,
+        initialized: flags.initialized,
+    };
+    let started = Dev::with(options, shutdown).await?;
+    let token = Some(&started.root_token).filter(|token| !token.is_empty());
+    if let Some(token) = token.filter(|_| flags.store_token)
+        && let Err(problem) = keep_token(around, token)
+    {
+        tracing::warn!("{problem}");
+    }
+    print(&dev_text(&started.url(), started.ca_file(), started.unseal_key.as_ref(), token))?;
     started.serve().await
 }
 

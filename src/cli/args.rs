@@ -1,4 +1,4 @@
-//! Every flag of every role, with the texts of `--help`.
+//! Every flag of every role, with the texts of `--help`; the commands of Vault's users are in `vault/`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,18 +25,12 @@ pub struct Cli {
 /// One role per process.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The engine in memory, unsealed, with a root token printed: to try things out.
-    Dev(Dev),
-    /// The engine with encrypted storage, behind Vault's HTTP API.
-    Server(Server),
     /// Reconciles Lessor's kinds into engine configuration and Kubernetes Secrets.
     Operator(Operator),
     /// Injects the agent into annotated pods.
     Webhook(Webhook),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
-    /// Asks an engine about its leases.
-    Lease(Lease),
     /// Shows the users of a database that no lease names: a dry run, unless told to remove them.
     Orphans(Orphans),
     /// Prints Vault Secrets Operator's objects as Lessor's, and what of them could not be carried over.
@@ -46,43 +40,12 @@ pub enum Command {
 /// How a command for people reaches the engine. `LESSOR_…` and `BAO_…` variables are read like `VAULT_…`.
 #[derive(Debug, Args)]
 pub struct AskFlags {
-    /// URL of the engine; default: VAULT_ADDR, else http://127.0.0.1:8200.
+    /// URL of the engine; default: VAULT_ADDR, else https://127.0.0.1:8200.
     #[arg(long, global = true, value_name = "URL")]
     pub address: Option<String>,
 }
 
-/// Flags of `lessor lease`.
-#[derive(Debug, Args)]
-pub struct Lease {
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented at its type")]
-    pub ask: AskFlags,
-
-    /// What to ask.
-    #[command(subcommand)]
-    pub command: LeaseCommand,
-}
-
-/// Commands of `lessor lease`. The token comes from VAULT_TOKEN.
-#[derive(Debug, Subcommand)]
-pub enum LeaseCommand {
-    /// Lists what is below a prefix, one level at a time.
-    List(LeaseList),
-}
-
-/// Flags of `lessor lease list`.
-#[derive(Debug, Args)]
-pub struct LeaseList {
-    /// For example database/creds/app.
-    #[arg(default_value = "")]
-    pub prefix: String,
-
-    /// The revocations that do not get through, and why, instead.
-    #[arg(long, conflicts_with = "prefix")]
-    pub stuck: bool,
-}
-
-/// Flags of `lessor orphans`. The token comes from VAULT_TOKEN.
+/// Flags of `lessor orphans`. The token comes from VAULT_TOKEN, or from ~/.vault-token.
 #[derive(Debug, Args)]
 pub struct Orphans {
     #[command(flatten)]
@@ -142,26 +105,6 @@ pub struct Crds {
     /// Fails if the files in this folder differ from the kinds.
     #[arg(long, value_name = "DIR")]
     pub check: Option<PathBuf>,
-}
-
-/// Flags of `lessor dev`.
-#[derive(Debug, Args)]
-pub struct Dev {
-    /// Address to listen on; port 0 takes any free one.
-    #[arg(long, env = "VAULT_DEV_LISTEN_ADDRESS", default_value = "127.0.0.1:8200")]
-    pub listen: SocketAddr,
-
-    /// Root token instead of a random one.
-    #[arg(long, env = "VAULT_DEV_ROOT_TOKEN_ID", hide_env_values = true)]
-    pub root_token: Option<String>,
-}
-
-/// Flags of `lessor server`.
-#[derive(Debug, Args)]
-pub struct Server {
-    /// Configuration file in HCL or JSON, with the keys that Vault's users know.
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
 }
 
 /// How a role reaches the engine.

@@ -1,30 +1,11 @@
-//! Commands that ask a running engine about its leases and the users in its databases, and their tables.
+//! Commands that ask a running engine about the users in its databases, and their tables.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::args::{LeaseList, Orphans};
+use super::args::Orphans;
 use crate::client::{Client, Error};
-
-/// `lessor lease list`: the keys below a prefix, or the revocations that do not get through.
-///
-/// # Errors
-/// What the engine answers; nothing to list is no error.
-pub async fn lease_list(client: &Client, flags: &LeaseList) -> Result<String, Error> {
-    if flags.stuck {
-        let answer = client.read("sys/lessor/leases/stuck").await?;
-        let rows = rows(answer.and_then(|envelope| envelope.data), "leases");
-        return Ok(table(&rows, &["lease_id", "failures", "next_attempt", "error"], "no revocation is stuck"));
-    }
-    let path = format!("sys/leases/lookup/{}", flags.prefix.trim_matches('/'));
-    let answer = match client.list(path.trim_end_matches('/')).await {
-        Err(error) if error.is_not_found() => None,
-        answer => answer?,
-    };
-    let keys = rows(answer.and_then(|envelope| envelope.data), "keys");
-    Ok(lines(&keys, "no leases there"))
-}
 
 /// `lessor orphans`: users that no lease names; with `--remove` those that carry our mark are dropped.
 ///

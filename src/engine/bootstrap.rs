@@ -20,8 +20,8 @@ pub struct Plan {
     pub kubernetes: Option<Kubernetes>,
     /// Where the database engine is mounted, `database`.
     pub database: Option<String>,
-    /// Where a key-value engine of version 2 is mounted: `secret` in dev mode.
-    pub kv: Option<String>,
+    /// A key-value engine, for dev mode.
+    pub kv: Option<KeyValue>,
     /// Who the operator is.
     pub operator: Option<Operator>,
 }
@@ -34,6 +34,15 @@ impl std::fmt::Debug for RecoveryKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RecoveryKey(redacted)")
     }
+}
+
+/// A key-value engine that is mounted at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Where.
+    pub path: String,
+    /// 1, or 2: with versions.
+    pub version: u8,
 }
 
 /// `kubernetes_auth { … }`.
@@ -103,8 +112,8 @@ impl Core {
         if let Some(path) = &plan.database {
             self.mount_once(path, json!({ "type": "database" })).await?;
         }
-        if let Some(path) = &plan.kv {
-            let kv = json!({ "type": "kv-v2", "description": "key/value secret storage" });
+        if let Some(KeyValue { path, version }) = &plan.kv {
+            let kv = json!({ "type": format!("kv-v{version}"), "description": "key/value secret storage" });
             self.mount_once(path, kv).await?;
         }
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };

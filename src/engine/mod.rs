@@ -107,6 +107,11 @@ impl Made {
     pub fn root_token(&self) -> &Secret {
         &self.root_token
     }
+
+    /// The shares that open the engine, in base64.
+    pub fn shares(&self) -> impl Iterator<Item = &Secret> {
+        self.shares.shares.iter().map(|(_, base64)| base64)
+    }
 }
 
 impl Engine {

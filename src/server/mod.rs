@@ -4,6 +4,8 @@ pub mod answer;
 pub mod ask;
 pub mod config;
 mod cors;
+pub mod dev;
+mod dev_tls;
 pub mod error;
 pub mod listen;
 pub mod run;

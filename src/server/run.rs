@@ -1,4 +1,4 @@
-//! Bringing an engine up behind its listeners: `lessor dev` and `lessor server`.
+//! Bringing an engine up behind its listeners: `lessor server`, and what it shares with dev mode.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +13,11 @@ use super::{Access, router};
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
+use crate::base::tls;
 use crate::base::tls::renewed::RenewedCertificate;
-use crate::base::{Secret, tls};
 use crate::engine::core::Settings;
-use crate::engine::seal::shamir::Scheme;
 use crate::engine::seal::{Sealing, StaticSeal};
-use crate::engine::{Engine, Parts, bootstrap};
+use crate::engine::{Engine, Parts};
 use crate::storage::Backend;
 use crate::storage::embedded::Embedded;
 use crate::storage::memory::Memory;
@@ -28,54 +27,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// Anything that keeps the server from running; printed with its causes.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// A dev engine that listens.
-pub struct Dev {
-    /// Where.
-    pub address: SocketAddr,
-    /// The root token.
-    pub root_token: Secret,
-    listener: Listener,
-    pub(super) engine: Arc<Engine>,
-    shutdown: Shutdown,
-}
-
-impl Dev {
-    /// An unsealed engine in memory.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub async fn start(listen: SocketAddr, root_token: Option<Secret>, shutdown: Shutdown) -> Result<Self, Failure> {
-        let random = SystemRandom;
-        let engine = Engine::new(Parts {
-            raw: Arc::new(Memory::default()),
-            seal: Sealing::Shamir,
-            settings: Settings::default(),
-            plan: bootstrap::Plan { kv: Some("secret".to_owned()), ..bootstrap::Plan::default() },
-            clock: Arc::new(SystemClock),
-            random: Arc::new(random),
-            shutdown: shutdown.clone(),
-        });
-        let made = engine.initialize(Scheme::ONE).await?;
-        let root_token = match root_token.filter(|token| !token.is_empty()) {
-            Some(token) => {
-                engine.create_root_token(token.clone()).await?;
-                token
-            }
-            None => made.root_token().clone(),
-        };
-        let listener = Listener::bind(listen, None).await.map_err(|error| cannot_listen(listen, error))?;
-        Ok(Self { address: listener.address(), root_token, listener, engine, shutdown })
-    }
-
-    /// Serves until the shutdown.
-    ///
-    /// # Errors
-    /// When serving fails.
-    pub async fn serve(self) -> Result<(), Failure> {
-        serve(self.engine, vec![(self.listener, Access::default())], self.shutdown).await
-    }
-}
 
 /// Runs the engine of a configuration until the shutdown.
 ///
@@ -123,7 +74,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     serve(engine, listeners, shutdown).await
 }
 
-fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
+pub(super) fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
     format!("cannot listen on {address}: {error}").into()
 }
 
@@ -138,7 +89,11 @@ fn reopen_on_hangup(engine: Arc<Engine>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn serve(engine: Arc<Engine>, listeners: Vec<(Listener, Access)>, shutdown: Shutdown) -> Result<(), Failure> {
+pub(super) async fn serve(
+    engine: Arc<Engine>,
+    listeners: Vec<(Listener, Access)>,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
     reopen_on_hangup(engine.clone())?;
     let router = router(engine.clone(), Arc::new(SystemRandom));
     let mut servers = tokio::task::JoinSet::new();

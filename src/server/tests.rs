@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::run::Dev;
+use super::dev::Dev;
 use crate::base::Secret;
 use crate::base::http::{HttpClient, HttpRequest, HttpResponse};
 use crate::base::shutdown::{self, Trigger};

@@ -88,6 +88,20 @@ impl Document {
         Ok(Self { map, positions: HashMap::new() })
     }
 
+    /// Takes over what another text says: its keys take the place of ours, but for those in `added`, whose blocks follow ours.
+    /// Places are forgotten, as they would not say in which text.
+    pub fn merge(&mut self, other: Self, added: &[&str]) {
+        self.positions.clear();
+        for (key, value) in other.map {
+            let both = added.contains(&key.as_str()).then(|| self.map.remove(&key)).flatten();
+            let value = match both {
+                Some(ours) => Value::Array([ours, value].into_iter().flat_map(items).collect()),
+                None => value,
+            };
+            self.map.insert(key, value);
+        }
+    }
+
     /// The whole text as one block without labels.
     pub fn root(&self) -> Block<'_> {
         Block::root(self)
@@ -101,6 +115,13 @@ impl Document {
     /// The value, in the mapping that the module's table shows.
     pub fn into_value(self) -> Value {
         Value::Object(self.map)
+    }
+}
+
+fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        single => vec![single],
     }
 }
 

@@ -3,13 +3,12 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
-use super::unknown;
+use super::{foreign, unknown};
 use crate::base::hcl::{Block, Error};
 use crate::server::Access;
 
 const KNOWN: &[&str] = &[
     "address",
-    "cluster_address",
     "tls_disable",
     "tls_cert_file",
     "tls_key_file",
@@ -56,7 +55,7 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
     if block.label() != "tcp" {
         return Err(block.error(format!("listener {:?} is not offered: use \"tcp\"", block.label())));
     }
-    warnings.extend(unknown(block, KNOWN, "listener."));
+    warnings.extend(foreign::listener(block, KNOWN)?);
     let text = block.string("address")?.unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     let address = text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(|| {
         block.error_at("address", format!("{text:?} is not an address to listen on: write host:port"))

@@ -1,11 +1,13 @@
 //! The server's configuration file, in HCL or JSON, with the keys that Vault's and OpenBao's users know.
 
 mod bootstrap;
+mod files;
+mod foreign;
 mod listener;
 mod seal;
 mod storage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use listener::{ListenerConfig, TlsFiles};
 pub use seal::SealConfig;
@@ -15,22 +17,18 @@ use crate::base::hcl::{self, Block, Document};
 use crate::engine::bootstrap::Plan;
 use crate::engine::ttl::Limits;
 
-/// Keys of the top level; what is accepted for the sake of existing files but means nothing here is among them.
+/// Keys of the top level; `foreign.rs` has those that Vault's files have besides.
 const KNOWN: &[&str] = &[
     "storage",
+    "backend",
     "listener",
     "seal",
     "bootstrap",
     "default_lease_ttl",
     "max_lease_ttl",
     "cluster_name",
-    "api_addr",
-    "cluster_addr",
-    "disable_mlock",
-    "ui",
     "log_level",
     "log_format",
-    "telemetry",
 ];
 
 /// A configuration that was read and checked as a whole.
@@ -76,13 +74,19 @@ pub enum Error {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads files, and the files of folders that end in `.hcl` or `.json`, in the order of their names. What comes later takes
+    /// the place of what came before; further listeners are added.
     ///
     /// # Errors
     /// Names file, line and key.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, &path.display().to_string())
+    pub fn load_all(paths: &[PathBuf]) -> Result<Self, Error> {
+        let files = files::named(paths)?;
+        if let [path] = &files[..] {
+            return Self::parse(&files::read(path)?, &path.display().to_string());
+        }
+        let names: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+        let document = files::merged(&files)?;
+        Self::from_root(&document.root()).map_err(|problem| Error::Wrong { file: names.join(", "), problem })
     }
 
     /// Reads a text; `file` names it in errors.
@@ -98,7 +102,7 @@ impl Config {
     }
 
     fn from_root(root: &Block<'_>) -> Result<Self, hcl::Error> {
-        let mut warnings = unknown(root, KNOWN, "");
+        let mut warnings = foreign::top_level(root, KNOWN)?;
         let storage = storage::read(root, &mut warnings)?;
         let listeners = listener::read(root, &mut warnings)?;
         let seal = seal::read(root, &mut warnings)?;
@@ -149,6 +153,8 @@ fn single<'a>(root: &Block<'a>, name: &str, example: &str) -> Result<Block<'a>, 
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::engine::bootstrap::{Kubernetes, Operator};
 
@@ -168,7 +174,7 @@ mod tests {
 
     #[test]
     fn reads_hcl_with_one_line_blocks() {
-        let config = parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\nui = true")).unwrap();
+        let config = parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\ndisable_mlock = true")).unwrap();
         assert_eq!(config.listeners[0].address.port(), 8200);
         assert!(config.listeners[0].tls.is_none());
         assert!(!config.listeners[0].access.open_metrics);
@@ -199,6 +205,67 @@ mod tests {
         assert_eq!(config.warnings, Vec::<String>::new());
         let typo = parse(&minimal("").replace("tls_disable = true", &open.replace("access", "acces"))).unwrap();
         assert!(typo.warnings[0].contains("listener.telemetry.unauthenticated_metrics_acces"), "{:?}", typo.warnings);
+    }
+
+    #[test]
+    fn what_means_nothing_here_is_said_and_what_would_mislead_is_refused() {
+        let config = parse(&minimal(
+            "disable_mlock = true\nui = true\napi_addr = \"https://a\"\ncluster_addr = \"https://a:8201\"\n\
+             plugin_directory = \"/p\"\ntelemetry { prometheus_retention_time = \"30s\" disable_hostname = true }",
+        ))
+        .unwrap();
+        let said = config.warnings.join("\n");
+        for key in ["ui", "cluster_addr", "plugin_directory", "telemetry.prometheus_retention_time"] {
+            assert!(said.contains(&format!("{key} ")), "{key}: {said}");
+        }
+        assert!(!said.contains("disable_mlock") && !said.contains("api_addr"), "{said}");
+        for (text, expected) in [
+            ("raw_storage_endpoint = true", "\"raw_storage_endpoint\""),
+            ("enable_response_header_hostname = 1\nha_storage \"consul\" {}", "\"ha_storage\""),
+            ("telemetry { statsd_address = \"x\" }", "\"statsd_address\""),
+        ] {
+            let error = parse(&minimal(text)).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let strict = minimal("").replace("tls_disable = true", "tls_disable = true tls_require_and_verify_client_cert = true");
+        assert!(parse(&strict).unwrap_err().contains("tls_require_and_verify_client_cert"));
+        let lax = minimal("").replace("tls_disable = true", "tls_disable = true tls_min_version = \"tls12\" x_forwarded_for_hop_skips = 1");
+        let said = parse(&lax).unwrap().warnings.join("\n");
+        assert!(said.contains("listener.x_forwarded_for_hop_skips") && !said.contains("tls_min_version"), "{said}");
+    }
+
+    #[test]
+    fn files_and_folders_are_read_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        write("1.hcl", &minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = \"1h\""));
+        write("2.json", r#"{"max_lease_ttl": "48h", "listener": [{"tcp": {"address": "127.0.0.1:8201", "tls_disable": 1}}]}"#);
+        write("notes.txt", "no configuration");
+        let last = write("3.hcl.last", "storage \"inmem\" {}");
+        let config = Config::load_all(&[folder.path().to_owned(), last.clone()]).unwrap();
+        assert_eq!(config.limits, Limits { default_ttl: 3600, max_ttl: 172_800 });
+        assert_eq!(config.listeners.len(), 2);
+        assert!(matches!(config.storage, StorageConfig::InMemory), "the last one counts");
+        std::fs::write(&last, "storage \"inmem\" {").unwrap();
+        let error = Config::load_all(&[folder.path().to_owned(), last]).unwrap_err().to_string();
+        assert!(error.contains("3.hcl.last: line 1"), "{error}");
+        let empty = tempfile::tempdir().unwrap();
+        let error = Config::load_all(&[empty.path().to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("no file"), "{error}");
+    }
+
+    #[test]
+    fn vaults_file_storage_is_ours_and_others_are_refused_with_their_reason() {
+        let with = |storage: &str| parse(&minimal("").replace("storage \"embedded\" { path = \"/data\" }", storage));
+        let config = with("storage \"file\" { path = \"/data\" }").unwrap();
+        assert!(matches!(config.storage, StorageConfig::Embedded { path } if path == Path::new("/data")));
+        assert!(config.warnings[0].contains("storage \"file\""), "{:?}", config.warnings);
+        assert!(matches!(with("backend \"inmem\" {}").unwrap().storage, StorageConfig::InMemory));
+        assert!(with("storage \"consul\" { address = \"x\" }").unwrap_err().contains("\"consul\" is not offered"));
     }
 
     #[test]
