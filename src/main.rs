@@ -12,7 +12,7 @@ use lessor::base::clock::SystemClock;
 use lessor::base::random::SystemRandom;
 use lessor::base::shutdown::{self, Shutdown};
 use lessor::base::{Secret, telemetry, tls};
-use lessor::cli::{self, Cli, Command, args, ask};
+use lessor::cli::{self, Cli, Command, args, ask, who};
 use lessor::client::{Client, ClientConfig, token_from_env};
 use lessor::migrate::{self, Found, Migration, Scope};
 use lessor::operator::{self, Election, TenantRole};
@@ -70,6 +70,7 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
                 let args::LeaseCommand::List(list) = &flags.command;
                 print(&ask::lease_list(&asking(&flags.ask)?, list).await?)
             }
+            Command::Who(flags) => print(&who::who(&asking(&flags.ask)?, &flags).await?),
             Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask)?, &flags).await?),
         };
         ended.map(|()| ExitCode::SUCCESS)

@@ -37,6 +37,8 @@ pub enum Command {
     Crds(Crds),
     /// Asks an engine about its leases.
     Lease(Lease),
+    /// Shows whose a database user is, or which users a pod has.
+    Who(super::who::Who),
     /// Shows the users of a database that no lease names: a dry run, unless told to remove them.
     Orphans(Orphans),
     /// Prints Vault Secrets Operator's objects as Lessor's, and what of them could not be carried over.

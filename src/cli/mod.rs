@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod ask;
+pub mod who;
 
 use std::ffi::OsString;
 

@@ -18,6 +18,7 @@ mod rate_limits;
 mod remount;
 mod rotate;
 mod tools;
+mod trace;
 
 pub(super) use self::in_flight::Flights;
 pub(super) use self::remount::Moves;
