@@ -15,7 +15,7 @@ use lessor::base::telemetry::{self, LogFormat};
 use lessor::base::tls;
 use lessor::cli::vault::serve::{DevFlags, EngineToServe, Serve, dev_text, keep_token};
 use lessor::cli::vault::{self, Program, Surroundings};
-use lessor::cli::{self, Cli, Command, Line, args, ask};
+use lessor::cli::{self, Cli, Command, Line, args, ask, who};
 use lessor::client::{Client, ClientConfig};
 use lessor::engine::status::VERSION;
 use lessor::migrate::{self, Found, Migration, Scope};
@@ -66,7 +66,8 @@ fn serve_engine(serve: Serve, around: &Surroundings) -> Result<ExitCode, Failure
         EngineToServe::Dev(_) => None,
     };
     let (level, format) = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
-    let (level, format) = (serve.log_level.or(level).unwrap_or_default(), serve.log_format.or(format).unwrap_or_default());
+    let (level, format) =
+        (serve.log_level.or(level).unwrap_or_default(), serve.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
     runtime()?.block_on(async {
         let shutdown = shutdown::on_signals()?;
@@ -94,6 +95,7 @@ fn play(cli: Cli, around: &Surroundings) -> Result<ExitCode, Failure> {
             Command::Operator(flags) => run_operator(flags, shutdown).await,
             Command::Webhook(flags) => run_webhook(flags, shutdown).await,
             Command::Crds(_) => Ok(()),
+            Command::Who(flags) => print(&who::who(&asking(&flags.ask, around)?, &flags).await?),
             Command::Orphans(flags) => print(&ask::orphans(&asking(&flags.ask, around)?, &flags).await?),
         };
         ended.map(|()| ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ mod renderer;
 mod schedule;
 mod secrets;
 mod signals;
+mod state_file;
 mod swap;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::template::Value as Shown;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::template::from_json;
@@ -10,7 +11,7 @@ use crate::client::{Client, Error};
 use crate::wire::Envelope;
 
 /// One secret as a template names it; equal ones are fetched once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Query {
     /// `secret "path"`.
     Read(String),

@@ -1,5 +1,7 @@
 //! The secrets in use and their leases: read once for all templates, renewed, read again in time, and given back.
 
+mod carry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,8 @@ struct Entry {
     failures: u32,
     /// The session that it was read with.
     session: u64,
+    /// The answer, for the state file.
+    kept: Option<Secret>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub struct Secrets {
 pub struct Tended {
     /// Whether templates should be rendered anew.
     pub changed: bool,
+    /// Whether a lease was prolonged.
+    pub renewed: bool,
     /// Whether the engine refused the token somewhere.
     pub denied: bool,
     /// What went wrong last.
@@ -75,6 +81,7 @@ impl Secrets {
             due,
             failures: 0,
             session: 0,
+            kept: None,
         });
     }
 
@@ -168,7 +175,10 @@ impl Secrets {
         let mut tended = Tended::default();
         while let Some((query, renewal, answer)) = running.next().await {
             match answer {
-                Ok(envelope) if renewal => self.renewed(&query, &envelope),
+                Ok(envelope) if renewal => {
+                    self.renewed(&query, &envelope);
+                    tended.renewed = true;
+                }
                 Ok(envelope) => {
                     renderer.learn(&query, query.shown(&envelope));
                     self.read(query, &envelope, session);
@@ -205,7 +215,8 @@ impl Secrets {
             (None, _, None) => schedule::interval(now, config.static_interval, &**random),
         };
         tracing::info!(path = query.path(), lease_seconds = envelope.lease_duration, renewable = renews, "read");
-        let entry = Entry { known: true, lease, renews, due, failures: 0, session };
+        let kept = self.kept(envelope).filter(|_| lease.is_some());
+        let entry = Entry { known: true, lease, renews, due, failures: 0, session, kept };
         if let Some(Entry { lease: Some(old), .. }) = self.entries.insert(query, entry) {
             self.retired.push((old.id, add(now, config.revoke_grace)));
         }

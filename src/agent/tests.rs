@@ -1,5 +1,6 @@
 //! The agent against a scripted engine, with a clock that moves only when told to.
 
+mod carry;
 mod exec;
 mod life;
 mod local;

@@ -1,5 +1,6 @@
 //! The agent at work: keeps a token, the secrets and the files current until it is told to stop, then gives all back.
 
+mod carry;
 mod session;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::proxy::Proxy;
 use super::ready::State;
 use super::renderer::{Pass, Renderer};
 use super::secrets::Secrets;
-use super::{Context, Error, command};
+use super::{Context, Error, command, state_file};
 use crate::base::clock::add;
 use crate::base::shutdown::Shutdown;
 use crate::base::{Timestamp, telemetry};
@@ -46,6 +47,8 @@ pub struct Worker {
     login_failures: u32,
     render_due: Option<Timestamp>,
     state: watch::Sender<State>,
+    /// Whether the state file is behind.
+    state_changed: bool,
 }
 
 impl Worker {
@@ -74,6 +77,7 @@ impl Worker {
             login_failures: 0,
             render_due: Some(now),
             state,
+            state_changed: false,
         }
     }
 
@@ -86,6 +90,7 @@ impl Worker {
     /// keeps what it has.
     pub async fn run(mut self, shutdown: &Shutdown, mut signals: mpsc::Receiver<Signal>) -> Result<u8, Error> {
         let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
+        self.take_over();
         let outcome = tokio::select! {
             outcome = self.work(&mut signals) => Some(outcome),
             error = deadline => Some(Err(error)),
@@ -117,6 +122,7 @@ impl Worker {
             }
             self.tend_session().await?;
             self.tend_secrets().await?;
+            self.leave_state();
             self.retire().await;
             self.watch_ends();
             if self.context.config.exit_after_auth && self.state.borrow().written && self.live.is_some() {
@@ -253,6 +259,9 @@ impl Worker {
             }
             live.session.give_back().await;
             tracing::info!(revoked, failed, "gave back leases and token");
+            if let Some(path) = self.context.config.state_file.as_ref().filter(|_| failed == 0) {
+                state_file::remove(path);
+            }
         };
         tokio::select! {
             () = farewell => {}

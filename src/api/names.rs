@@ -20,8 +20,11 @@ pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
 pub const STATIC_OWNER: &str = "lessor.dev/static-database-secret";
 /// Annotation of a Secret: the account whose password it holds, and when that was made, as JSON.
 pub const STATIC_ACCOUNT: &str = "lessor.dev/static-account";
-/// Annotation of a Secret: the lease behind its credential, as JSON.
+/// Annotation of a Secret: the lease behind its credential, as JSON. Of a pod's event: where the lease was asked for, and the
+/// beginning of the rest of its id.
 pub const LEASE: &str = "lessor.dev/lease";
+/// Annotation of a pod's event: the database user.
+pub const USERNAME: &str = "lessor.dev/username";
 /// Annotation of a Secret: the leases behind the credentials of its additional users, as JSON.
 pub const ADDITIONAL_LEASES: &str = "lessor.dev/additional-leases";
 /// Annotation of a Secret: what its content was made from, and the keys that are the operator's, as JSON.

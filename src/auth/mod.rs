@@ -98,6 +98,9 @@ pub enum LeaseOwner {
     Requester {
         /// The ServiceAccount's.
         namespace: String,
+        /// The ServiceAccount's name.
+        #[serde(default)]
+        service_account: String,
     },
 }
 
@@ -110,6 +113,12 @@ pub struct Workload {
     pub namespace: String,
     /// For people.
     pub name: String,
+    /// Whom it logged in as, for people.
+    #[serde(default)]
+    pub service_account: String,
+    /// Whether it is a pod, as the cluster has said; otherwise it is an object that a request named.
+    #[serde(default)]
+    pub pod: bool,
 }
 
 impl Workload {
@@ -124,7 +133,8 @@ impl Workload {
         if uid.is_empty() || !plain(uid) || !plain(name) {
             return Err(Error::bad_request(format!("{WORKLOAD_HEADER} must be the UID of an object, or UID/NAME")));
         }
-        Ok(Self { uid: uid.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
+        let (uid, namespace, name) = (uid.to_owned(), namespace.to_owned(), name.to_owned());
+        Ok(Self { uid, namespace, name, ..Self::default() })
     }
 }
 

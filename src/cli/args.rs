@@ -31,6 +31,8 @@ pub enum Command {
     Webhook(Webhook),
     /// Prints the CustomResourceDefinitions, writes them, or checks that files equal them.
     Crds(Crds),
+    /// Shows whose a database user is, or which users a pod has.
+    Who(super::who::Who),
     /// Shows the users of a database that no lease names: a dry run, unless told to remove them.
     Orphans(Orphans),
     /// Prints Vault Secrets Operator's objects as Lessor's, and what of them could not be carried over.

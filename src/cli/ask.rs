@@ -46,7 +46,7 @@ fn lines(rows: &[Value], none: &str) -> String {
 }
 
 /// Columns as wide as their widest cell, the last one as it comes.
-fn table(rows: &[Value], columns: &[&str], none: &str) -> String {
+pub(super) fn table(rows: &[Value], columns: &[&str], none: &str) -> String {
     if rows.is_empty() {
         return format!("{none}\n");
     }

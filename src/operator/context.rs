@@ -58,6 +58,8 @@ pub struct Context {
     pub auth_mount: String,
     /// Audience of the tokens that tenants log in with.
     pub audience: String,
+    /// This replica's name, in events.
+    pub identity: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for spreading retries.
@@ -149,7 +151,7 @@ impl Context {
         let engine = Client::new(options.engine, clock.clone(), random.clone()).map_err(RunError::Engine)?;
         let (mount, audience) = (options.auth_mount, options.audience);
         let login = LoginOptions { mount: mount.clone(), role: options.login_role, token_file: options.token_file };
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.identity) };
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(options.identity.clone()) };
         let metrics = Arc::<Metrics>::default();
         let fence = if options.election.is_some() { Fence::shut(clock.clone()) } else { Fence::open(clock.clone()) };
         let kube = guarded(kube, fence.clone(), metrics.clone());
@@ -182,6 +184,7 @@ impl Context {
             database_mount: options.database_mount.trim_matches('/').to_owned(),
             auth_mount: mount,
             audience,
+            identity: options.identity,
             metrics,
             connections: kinds.connections,
             roles: kinds.roles,

@@ -40,6 +40,7 @@ pub fn agent_config(injection: &Injection, settings: &Settings) -> Value {
         "auto_auth": auto_auth,
         "template": templates(injection),
         "ready_socket": format!("{PRIVATE_FOLDER}/socket"),
+        "state_file": format!("{PRIVATE_FOLDER}/state"),
     });
     for (key, value) in [("log_level", &injection.log_level), ("log_format", &injection.log_format)] {
         if let Some(value) = value {

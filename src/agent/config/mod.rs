@@ -66,6 +66,8 @@ pub struct Config {
     pub swap_folders: bool,
     /// Gets the process id.
     pub pid_file: Option<PathBuf>,
+    /// What a killed agent leaves for the next one; holds secrets.
+    pub state_file: Option<PathBuf>,
     /// Where `ready` and `wait` ask.
     pub ready_socket: Option<PathBuf>,
     /// What is logged, and how.
@@ -124,6 +126,7 @@ impl Config {
             revoke_grace: rendering.duration("revoke_grace")?.unwrap_or(Duration::from_secs(60)),
             swap_folders: rendering.flag("swap_folders")?.unwrap_or(false),
             pid_file: root.filled("pid_file")?.map(PathBuf::from),
+            state_file: root.filled("state_file")?.map(PathBuf::from),
             ready_socket: socket.or_else(|| default_socket(&templates, auth.as_ref())),
             logging: Logging::new(&mut root, variable, &mut warnings)?,
             templates,

@@ -21,6 +21,7 @@ impl Worker {
         match &mut self.live {
             Some(live) if live.renews => {
                 live.renew(&self.context).await;
+                self.state_changed = true;
                 Ok(())
             }
             _ => self.log_in().await,
@@ -64,8 +65,9 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, session: Session) {
+    pub(super) fn begin(&mut self, session: Session) {
         self.sessions += 1;
+        self.state_changed = true;
         // Leases die with the token that asked for them, unless the engine says that they belong to the workload.
         self.secrets.session_changed(!session.workload_leases);
         if let Some(proxy) = &self.proxy {
@@ -87,6 +89,7 @@ impl Worker {
         if tended.changed {
             self.render_due = Some(self.context.clock.now());
         }
+        self.state_changed |= tended.changed || tended.renewed;
         if let Some(problem) = tended.problem {
             self.trouble(problem);
         }

@@ -107,11 +107,13 @@ impl Kubernetes {
 /// Pods are known from the review; for what is no pod each request says whose the lease is, which only ties it to another
 /// object's end.
 fn owner(role: &Role, identity: &Identity) -> LeaseOwner {
-    let namespace = identity.namespace.clone();
+    let (namespace, service_account) = (identity.namespace.clone(), identity.name.clone());
     match (role.lease_owner, identity.pod.clone()) {
         (OwnerKind::Token, _) => LeaseOwner::Token,
-        (OwnerKind::Workload, Some((name, uid))) => LeaseOwner::Workload(Workload { uid, namespace, name }),
-        (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace },
+        (OwnerKind::Workload, Some((name, uid))) => {
+            LeaseOwner::Workload(Workload { uid, namespace, name, service_account, pod: true })
+        }
+        (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace, service_account },
     }
 }
 

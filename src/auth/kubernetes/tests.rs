@@ -194,7 +194,8 @@ async fn leases_belong_to_the_pod_that_the_cluster_names() {
     let forged = jwt(json!({"kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "sa", "uid": "sa-uid"},
         "pod": {"name": "other", "uid": "other"}}}));
     let login = f.login(json!({"role": "app", "jwt": forged})).await.unwrap();
-    let pod = Workload { uid: "pod-uid".into(), namespace: "ns".into(), name: "pod-1".into() };
+    let (namespace, name, service_account) = ("ns".into(), "pod-1".into(), "sa".into());
+    let pod = Workload { uid: "pod-uid".into(), namespace, name, service_account, pod: true };
     assert_eq!(login.owner, LeaseOwner::Workload(pod));
     assert_eq!((login.metadata["pod_name"].as_str(), login.metadata["pod_uid"].as_str()), ("pod-1", "pod-uid"));
     assert_eq!(login.metadata["lease_owner"], "workload");
@@ -209,7 +210,7 @@ async fn for_what_is_no_pod_each_request_names_the_workload() {
     let (host, _) = api_server(201, accepted(&["lessor"])).await;
     let f = Fixture::ready(&host, json!({"lease_owner": "workload"})).await;
     let login = f.login_with(jwt(json!({}))).await.unwrap();
-    assert_eq!(login.owner, LeaseOwner::Requester { namespace: "ns".into() });
+    assert_eq!(login.owner, LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() });
     assert_eq!(login.metadata.get("lease_owner"), None, "without a name the lease is the token's");
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Map, Value};
 
 use super::revoke::Wait;
+use super::trace::Grant;
 use super::{Lease, Leases, Owner, record_key};
 use crate::auth::{LeaseOwner, Workload};
 use crate::base::clock::seconds_between;
@@ -52,7 +53,10 @@ impl Asker {
     fn workload(&self, owner: &LeaseOwner) -> Result<Option<Workload>, Error> {
         match (owner, &self.workload) {
             (LeaseOwner::Workload(workload), _) => Ok(Some(workload.clone())),
-            (LeaseOwner::Requester { namespace }, Some(named)) => Workload::named(namespace, named).map(Some),
+            (LeaseOwner::Requester { namespace, service_account }, Some(named)) => {
+                let workload = Workload::named(namespace, named)?;
+                Ok(Some(Workload { service_account: service_account.clone(), ..workload }))
+            }
             (LeaseOwner::Token, Some(_)) => Err(Error::bad_request(format!(
                 "{WORKLOAD_HEADER}: the leases of this token are its own; log in to a role with lease_owner=workload"
             ))),
@@ -129,6 +133,7 @@ impl Leases {
         let (lease, delivery) = recorded?;
         let (data, warnings) = (made?, granted.warning.into_iter().collect());
         self.counts.issued.fetch_add(1, Ordering::Relaxed);
+        lease.log("issued a workload's credential");
         Ok(Issued { id: lease.id, ttl: granted.ttl, renewable, data, warnings, delivery })
     }
 
@@ -251,7 +256,7 @@ impl Leases {
         let index = format!("{}{}", lease.owner.folder(), lease.id);
         match &lease.owner {
             Owner::Token(_) | Owner::Stock(_) => self.view.stage_put(txn, &index, &())?,
-            Owner::Workload(workload) => self.view.stage_put(txn, &index, workload)?,
+            Owner::Workload(workload) => self.view.stage_put(txn, &index, &Grant::of(lease, workload))?,
         }
         self.due.stage_add(txn, lease.expires, &lease.due())
     }

@@ -1,7 +1,7 @@
 //! Leases: the record of every credential that exists, made before the credential and removed after it.
 //!
 //! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked, `book.rs` shows each
-//! secrets engine its own.
+//! secrets engine its own, `trace.rs` tells whose credential is whose.
 //!
 //! Keys below `lease/`: `id/<lease id>` the record, `owner/<owner>/<lease id>` the index by owner,
 //! `queue/<group>/<time>/<lease id>` what waits to be revoked, by the connection that it needs.
@@ -10,6 +10,7 @@ pub mod book;
 pub mod issue;
 pub mod revoke;
 pub mod tidy;
+pub mod trace;
 pub mod worker;
 
 #[cfg(test)]
@@ -261,28 +262,6 @@ impl Leases {
             found.extend(self.get(&id).await?.map(|(lease, _)| lease));
         }
         Ok(found)
-    }
-
-    /// Every workload that owns leases, with their number. What is no pod names its own UID at its login, so one UID may be
-    /// claimed from several namespaces: each claim is a row of its own.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn workloads(&self) -> Result<Vec<(Workload, usize)>, StorageError> {
-        let mut found: Vec<(Workload, usize)> = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page: Vec<(String, Workload)> = self.view.page("owner/w/", after.as_deref(), 1000).await?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
-            after = Some(last.clone());
-            for (_, workload) in page {
-                let mut same_uid = found.iter_mut().rev().take_while(|(other, _)| other.uid == workload.uid);
-                match same_uid.find(|(other, _)| *other == workload) {
-                    Some((_, leases)) => *leases += 1,
-                    None => found.push((workload, 1)),
-                }
-            }
-        }
     }
 
     /// How many revocations wait, by queue, and how many of them failed at least once; each queue is counted up to `limit`.

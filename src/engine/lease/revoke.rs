@@ -153,6 +153,7 @@ impl Leases {
         }
         self.forget(lease).await?;
         self.counts.revoked.fetch_add(1, Ordering::Relaxed);
+        lease.log("dropped a workload's credential");
         Ok(())
     }
 

@@ -137,6 +137,10 @@ impl Bench {
         Self { world, clock, store, tokens, leases, names: AtomicUsize::new(0), _stop: stop }
     }
 
+    async fn workloads(&self) -> Vec<(Workload, usize)> {
+        self.leases.census(None).await.unwrap().workloads
+    }
+
     async fn token(&self, owner: LeaseOwner) -> String {
         let login = Login {
             display_name: "t".into(),
@@ -258,11 +262,11 @@ async fn leases_of_a_token_end_with_it_and_with_its_parent() {
 #[tokio::test]
 async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
     let bench = Bench::new().await;
-    let workload = Workload { uid: "uid-1".into(), namespace: "ns".into(), name: "pod".into() };
+    let workload = Workload { uid: "uid-1".into(), namespace: "ns".into(), name: "pod".into(), ..Workload::default() };
     let token = bench.token(LeaseOwner::Workload(workload.clone())).await;
     bench.deliver("a", &token).await;
     bench.leases.end_token(&token).await.unwrap();
-    assert_eq!(bench.leases.workloads().await.unwrap(), [(workload.clone(), 1)]);
+    assert_eq!(bench.workloads().await, [(workload.clone(), 1)]);
     assert_eq!(bench.world.users("a"), 1);
     assert_eq!(bench.leases.end_workloads(&["uid-1".into()]).await.unwrap(), 1);
     bench.until("the user is gone", async || bench.world.users("a") == 0 && bench.count().await == 0).await;
@@ -274,12 +278,15 @@ async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
 #[tokio::test]
 async fn one_login_serves_every_workload_that_its_requests_name() {
     let bench = Bench::new().await;
-    let token = bench.token(LeaseOwner::Requester { namespace: "ns".into() }).await;
+    let token = bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() }).await;
     for workload in [Some("uid-1/db"), Some("uid-2"), None] {
         bench.issue_for("a", &token, workload).await.unwrap().delivery.complete();
     }
-    let workload = |uid: &str, name: &str| Workload { uid: uid.into(), namespace: "ns".into(), name: name.into() };
-    assert_eq!(bench.leases.workloads().await.unwrap(), [(workload("uid-1", "db"), 1), (workload("uid-2", ""), 1)]);
+    let workload = |uid: &str, name: &str| {
+        let workload = Workload { uid: uid.into(), namespace: "ns".into(), ..Workload::default() };
+        Workload { name: name.into(), service_account: "sa".into(), ..workload }
+    };
+    assert_eq!(bench.workloads().await, [(workload("uid-1", "db"), 1), (workload("uid-2", ""), 1)]);
     bench.leases.end_token(&token).await.unwrap();
     bench.until("the token's own user is gone", async || bench.world.users("a") == 2).await;
     bench.leases.end_workloads(&["uid-1".into()]).await.unwrap();
@@ -291,26 +298,27 @@ async fn a_request_names_no_workload_that_its_login_does_not_leave_to_it() {
     let bench = Bench::new().await;
     let token = bench.token(LeaseOwner::Token).await;
     assert_eq!(bench.issue_for("a", &token, Some("uid-1")).await.unwrap_err().status(), 400);
-    let open = bench.token(LeaseOwner::Requester { namespace: "ns".into() }).await;
+    let open = bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() }).await;
     for named in ["", "/db", "a b", "uid/na/me", "uid/\u{e9}"] {
         let error = bench.issue_for("a", &open, Some(named)).await.unwrap_err();
         assert_eq!(error.status(), 400, "{named}");
     }
     let pod = bench.token(LeaseOwner::Workload(Workload { uid: "pod".into(), ..Workload::default() })).await;
     bench.issue_for("a", &pod, Some("uid-1")).await.unwrap().delivery.complete();
-    assert_eq!(bench.leases.workloads().await.unwrap()[0].0.uid, "pod", "a pod's leases are the pod's");
+    assert_eq!(bench.workloads().await[0].0.uid, "pod", "a pod's leases are the pod's");
     assert_eq!(bench.world.users("a"), 1);
 }
 
 #[tokio::test]
 async fn a_uid_that_others_claim_is_shown_for_each_of_them() {
     let bench = Bench::new().await;
-    let workload = |namespace: &str| Workload { uid: "uid-1".into(), namespace: namespace.into(), name: "db".into() };
+    let workload =
+        |namespace: &str| Workload { uid: "uid-1".into(), namespace: namespace.into(), ..Workload::default() };
     for namespace in ["b", "a", "b"] {
         let token = bench.token(LeaseOwner::Workload(workload(namespace))).await;
         bench.deliver(namespace, &token).await;
     }
-    let mut found = bench.leases.workloads().await.unwrap();
+    let mut found = bench.workloads().await;
     found.sort_by_key(|(_, leases)| *leases);
     assert_eq!(found, [(workload("a"), 1), (workload("b"), 2)]);
     assert_eq!(bench.leases.of_workload("uid-1").await.unwrap().len(), 3);

@@ -11,7 +11,8 @@ use crate::wire::{Answer, Error, Fields, Operation, Request};
 const STUCK_SHOWN: usize = 1000;
 
 impl Core {
-    /// `GET workloads`: who owns leases; `GET workloads/<uid>`: which ones. `PUT workloads/end` with `uids`: those are gone, revoke what they own.
+    /// `GET workloads`: who owns leases; `GET workloads/<uid>`, `workloads/<namespace>/<name>`: which ones; `GET users/<username>`: who
+    /// holds that user (`trace.rs`). `PUT workloads/end` with `uids`: those are gone, revoke what they own.
     /// `GET leases/stuck`: revocations that do not get through, and why.
     /// `spares/<mount>/<role>`, `orphans/<mount>/<connection>`: what the mount's engine says of itself.
     pub(super) async fn sys_lessor(
@@ -26,16 +27,7 @@ impl Core {
             return self.ask_mount(incoming, what, rest, fields, session).await;
         }
         match (operation, path) {
-            (Operation::Read | Operation::List, "workloads") => {
-                let rows: Vec<_> = self
-                    .leases
-                    .workloads()
-                    .await?
-                    .into_iter()
-                    .map(|(w, leases)| json!({ "uid": w.uid, "namespace": w.namespace, "name": w.name, "leases": leases }))
-                    .collect();
-                Ok(Reply::answer(Answer::data(json!({ "workloads": rows }))))
-            }
+            (Operation::Read | Operation::List, "workloads") => self.workloads(fields).await,
             (Operation::Write, "workloads/end") => {
                 let uids = fields.comma_list("uids")?.filter(|uids| !uids.is_empty());
                 let uids = uids.ok_or_else(|| {
@@ -56,18 +48,15 @@ impl Core {
                 Ok(Reply::answer(Answer::data(json!({ "leases": rows, "total": total }))))
             }
             (_, "workloads" | "workloads/end" | "leases/stuck") => Err(Error::unsupported_operation()),
-            (Operation::Read, _) if uid_of(path).is_some() => {
-                let leases = self.leases.of_workload(uid_of(path).unwrap_or_default()).await?;
-                let now = self.clock.now();
-                let rows: Vec<_> = leases
-                    .iter()
-                    .map(|lease| {
-                        json!({ "lease_id": lease.id, "username": lease.record["username"], "renewable": lease.renewable,
-                            "issue_time": lease.issued.to_string(), "ttl": lease.ttl(now), "ended": lease.has_ended(now) })
-                    })
-                    .collect();
-                Ok(Reply::answer(Answer::data(json!({ "leases": rows }))))
-            }
+            (Operation::Read, _) => match path.split_once('/') {
+                Some(("users", username)) if !username.is_empty() => self.holders_of_user(username).await,
+                Some(("workloads", rest)) => match rest.split('/').collect::<Vec<_>>()[..] {
+                    [uid] if !uid.is_empty() => self.users_of_uid(uid).await,
+                    [namespace, name] => self.users_of_name(namespace, name).await,
+                    _ => Err(Error::unsupported_path()),
+                },
+                _ => Err(Error::unsupported_path()),
+            },
             _ => Err(Error::unsupported_path()),
         }
     }
@@ -97,9 +86,4 @@ impl Core {
             Outcome::Lease(_) => Err(Error::internal("an engine offered a lease where none was asked for")),
         }
     }
-}
-
-/// The UID in `workloads/<uid>`.
-fn uid_of(path: &str) -> Option<&str> {
-    path.strip_prefix("workloads/").filter(|uid| !uid.is_empty() && !uid.contains('/'))
 }

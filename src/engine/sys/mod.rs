@@ -19,6 +19,7 @@ mod remount;
 mod rotate;
 pub(super) mod routes;
 mod tools;
+mod trace;
 
 pub(super) use self::in_flight::Flights;
 pub(super) use self::remount::Moves;

@@ -101,7 +101,8 @@ fn table(path: &str, secret: &Secret) -> String {
     let mut text = path_header("Metadata Path", path);
     text += &object_table("Metadata", &secret.data, &["versions"]);
     let versions = secret.data["versions"].as_object().cloned().unwrap_or_default();
-    let mut numbered: Vec<(u64, Value)> = versions.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect();
+    let mut numbered: Vec<(u64, Value)> =
+        versions.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect();
     numbered.sort_by_key(|(number, _)| *number);
     for (number, version) in numbered {
         text += "\n";

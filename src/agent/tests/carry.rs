@@ -1,0 +1,63 @@
+//! Agents that are cut off, and the next ones, which go on with the same credential.
+
+use super::*;
+
+/// Runs an agent until everything is written, and cuts it off as kill -9 does.
+async fn cut_off(engine: &FakeEngine, state: &std::path::Path) {
+    let mut stage = Stage::start(engine, &[USER], json!({ "state_file": state })).await;
+    stage.until_ready().await;
+    eventually("the state file", || state.exists()).await;
+    stage.task.abort();
+    let _ = stage.task.await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_is_followed_by_one_with_the_same_credential() {
+    let engine = engine(3600, |_| renewed(3600)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    cut_off(&engine, &state).await;
+    cut_off(&engine, &state).await;
+    let mut stage = Stage::start(&engine, &[USER, PASSWORD], json!({ "state_file": state })).await;
+    stage.until_ready().await;
+    assert_eq!((stage.file("0"), stage.file("1")), ("user-1".into(), "pass-1".into()));
+    eventually("the lease is looked after", || count(&engine, "PUT sys/leases/renew") > 0).await;
+    assert_eq!((count(&engine, "GET database/creds/app"), count(&engine, "PUT auth/kubernetes/login")), (1, 1));
+    stage.finish().await.unwrap();
+    assert_eq!(engine.lines().last().unwrap(), "PUT auth/token/revoke-self");
+    assert!(!state.exists(), "what is given back is for nobody");
+}
+
+#[tokio::test]
+async fn a_lease_that_has_ended_meanwhile_is_replaced() {
+    let engine = engine(3600, |_| (400, json!({"errors": ["lease not found"]}))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    cut_off(&engine, &state).await;
+    let stage = Stage::start(&engine, &[USER], json!({ "state_file": state })).await;
+    eventually("another user", || stage.file("0") == "user-2").await;
+}
+
+#[tokio::test]
+async fn a_sidecar_goes_on_with_what_the_init_container_has_fetched_also_without_an_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let first = engine(3600, |_| renewed(3600)).await;
+    let once = Stage::start(&first, &[USER], json!({ "state_file": state, "exit_after_auth": true })).await;
+    once.task.await.unwrap().unwrap();
+    let down = FakeEngine::start(|_| (503, json!({"errors": ["Vault is sealed"]}))).await;
+    let mut stage = Stage::start(&down, &[USER], json!({ "state_file": state })).await;
+    stage.until_ready().await;
+    assert_eq!(stage.file("0"), "user-1");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_obstacle() {
+    let engine = engine(3600, |_| renewed(3600)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "{\"session\": 3}").unwrap();
+    let mut stage = Stage::start(&engine, &[USER], json!({ "state_file": state })).await;
+    stage.until_ready().await;
+    assert_eq!(stage.file("0"), "user-1");
+}
