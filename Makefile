@@ -51,8 +51,10 @@ unit: programs ## the tests that need nothing but cargo
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
 	@$(STEP) 'clients of Vault: hvac, vault/api, node-vault, vaultrs' e2e/compat/prepare
+	@$(STEP) 'the example applications (Python, Node, Go)' bash -ec 'e2e/examples/prepare >/dev/null'
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
+	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'cluster: the image of the examples' e2e/cluster/images examples
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
 	@$(TEST) $(ON_CLUSTER) $(STEP) 'end-to-end tests' $(E2E) -- $(if $(TESTS),$(TESTS),--skip $(ALONE))
 	@[ -n "$(TESTS)" ] || $(TEST) $(ON_CLUSTER) $(STEP) 'rotation under load' $(E2E) -- --exact $(ALONE) --nocapture

@@ -18,6 +18,7 @@ mod credentials;
 mod deletion;
 mod drivers;
 mod engines;
+mod examples;
 mod failover;
 mod faults;
 mod killed;
