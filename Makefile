@@ -52,6 +52,7 @@ e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
 	@$(STEP) 'clients of Vault: hvac, vault/api, node-vault, vaultrs' e2e/compat/prepare
 	@$(STEP) 'the example applications (Python, Node, Go)' bash -ec 'e2e/examples/prepare >/dev/null'
+	@$(STEP) 'PgBouncer' e2e/databases/pgbouncer
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
 	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'cluster: the image of the examples' e2e/cluster/images examples

@@ -32,6 +32,7 @@ mod monitoring;
 mod nothing;
 mod operator;
 mod outside;
+mod pgbouncer;
 mod rights;
 mod rollouts;
 mod root_rotation;
