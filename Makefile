@@ -50,9 +50,12 @@ unit: programs ## the tests that need nothing but cargo
 
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
+	@$(STEP) 'the example applications (Python, Node, Go)' bash -ec 'e2e/examples/prepare >/dev/null'
 	@$(STEP) 'clients of Vault: hvac, vault/api, node-vault, vaultrs' e2e/compat/prepare
+	@$(STEP) 'PgBouncer' e2e/databases/pgbouncer
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
+	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'cluster: the image of the examples' e2e/cluster/images examples
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
 	@$(TEST) $(ON_CLUSTER) $(STEP) 'end-to-end tests' $(E2E) -- $(if $(TESTS),$(TESTS),--skip $(ALONE))
 	@[ -n "$(TESTS)" ] || $(TEST) $(ON_CLUSTER) $(STEP) 'rotation under load' $(E2E) -- --exact $(ALONE) --nocapture
@@ -63,10 +66,10 @@ e2e: programs ## the tests with real servers and a real cluster
 programs:
 	@$(STEP) 'building the programs and the tests' cargo build --locked --workspace --all-targets
 
-bench: build ## measure engine (beside pgbench and a PEER) and operator; writes bench/RESULTS.md
+bench: build ## measure engine (beside pgbench and a PEER), agent, operator and webhook; writes bench/RESULTS.md
 	@$(STEP) 'building the load generator' cargo build --locked --release --package lessor-e2e --bin bench
-	@[ "$$LESSOR_BENCH_ONLY" = operator ] || $(DEMO) bench/run $(OUT)/release/bench
-	@$(DEMO) bench/operator $(OUT)/release/bench
+	@$(DEMO) bench/run $(OUT)/release/bench
+	@$(DEMO) bench/on-cluster $(OUT)/release/bench
 
 crds: programs ## write the generated CustomResourceDefinitions
 	@e2e/generate

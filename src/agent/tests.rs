@@ -5,6 +5,10 @@ mod exec;
 mod life;
 mod local;
 mod reload;
+// Certificates for tests come from a library that only the other programs need.
+#[cfg(feature = "operator")]
+mod tls;
+mod tolerance;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

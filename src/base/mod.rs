@@ -10,6 +10,7 @@ pub mod http;
 pub mod log_file;
 pub mod nearest;
 pub mod owner;
+pub mod process;
 pub mod random;
 pub mod secret;
 pub mod shutdown;

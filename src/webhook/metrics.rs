@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::admission::Outcome;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, process};
 
 /// Upper bounds of the histogram, in seconds.
 const BOUNDS: [f64; 6] = [0.0002, 0.0005, 0.001, 0.002, 0.01, 0.1];
@@ -74,6 +74,20 @@ impl Metrics {
                  # TYPE lessor_webhook_certificate_end_seconds gauge\n",
             );
             let _ = writeln!(text, "lessor_webhook_certificate_end_seconds {}", ends.as_second());
+        }
+        if let Some(bytes) = process::resident_bytes() {
+            text.push_str(
+                "# HELP process_resident_memory_bytes Resident memory size in bytes.\n\
+                 # TYPE process_resident_memory_bytes gauge\n",
+            );
+            let _ = writeln!(text, "process_resident_memory_bytes {bytes}");
+        }
+        if let Some(seconds) = process::processor_seconds() {
+            text.push_str(
+                "# HELP process_cpu_seconds_total Total user and system CPU time spent in seconds.\n\
+                 # TYPE process_cpu_seconds_total counter\n",
+            );
+            let _ = writeln!(text, "process_cpu_seconds_total {seconds}");
         }
         text
     }

@@ -58,3 +58,23 @@ async fn signals_are_passed_on() {
     assert_eq!(stage.task.await.unwrap().unwrap(), 3);
     assert!(log().ends_with("usr1\n"), "{}", log());
 }
+
+#[tokio::test]
+async fn a_changed_file_signals_the_process_that_wants_to_know() {
+    let engine = engine(3600, |_| renewed(1200)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rest = "trap 'echo changed >> log' HUP; trap exit TERM; echo trapped >> log; while :; do sleep 0.02; done";
+    let extra = json!({
+        "exec": {"command": process(folder.path(), rest), "reload_signal": "SIGHUP"},
+        "env_template": {"DB_USER": {"contents": "the same"}},
+        "template": [{"contents": USER, "destination": folder.path().join("user")}],
+    });
+    let mut stage = Stage::start(&engine, &[], extra).await;
+    stage.until_ready().await;
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    eventually("the trap", || read("log") == "the same\ntrapped\n").await;
+    stage.advance_until(300, "a second user", || read("user") == "user-2").await;
+    eventually("the signal", || read("log") == "the same\ntrapped\nchanged\n").await;
+    assert!(!stage.task.is_finished());
+    stage.finish().await.unwrap();
+}

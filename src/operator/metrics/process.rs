@@ -1,45 +1,16 @@
 //! What the process uses, under the names that every Prometheus client library gives it.
 
 use super::Text;
-
-/// The kernel's clock tick in `/proc`, seconds: Linux has 100 a second on every platform that is built for.
-const TICK: f64 = 0.01;
+use crate::base::process;
 
 /// Memory and processor time; nothing where there is no `/proc`.
 pub fn render(text: &mut Text) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if let Some(bytes) = resident(&status) {
+    if let Some(bytes) = process::resident_bytes() {
         text.head_of("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.");
         text.row_of("process_resident_memory_bytes", &[], bytes);
     }
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    if let Some(seconds) = processor_seconds(&stat) {
+    if let Some(seconds) = process::processor_seconds() {
         text.head_of("process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.");
         text.row_of("process_cpu_seconds_total", &[], seconds);
-    }
-}
-
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kib * 1024)
-}
-
-fn processor_seconds(stat: &str) -> Option<f64> {
-    // The second field is the program's name in brackets, which may hold anything; user and system time are the 14th and 15th.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at)?.parse::<u32>().ok();
-    Some(f64::from(ticks(11)? + ticks(12)?) * TICK)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_of_the_kernel_are_read() {
-        assert_eq!(resident("Name:\tlessor\nVmRSS:\t   2048 kB\n"), Some(2_097_152));
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 5 0 100 1 1";
-        assert_eq!(processor_seconds(stat), Some(2.0));
     }
 }

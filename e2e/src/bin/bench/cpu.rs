@@ -57,6 +57,13 @@ pub fn now(program: Who) -> Cpu {
     Cpu { program, postgres: postgres(), client: own.own, machine: machine() }
 }
 
+/// How long the threads of a process have run, to the nanosecond: for what hardly ever runs.
+pub fn running(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let texts = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    texts.filter_map(|text| text.split_whitespace().next()?.parse().ok()).map(Duration::from_nanos).sum()
+}
+
 /// All processors: the first line of `/proc/stat` without its fourth and fifth figure, which are idleness.
 fn machine() -> Duration {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();

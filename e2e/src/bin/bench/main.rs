@@ -25,11 +25,13 @@ mod operations;
 mod operator;
 mod options;
 mod pgbench;
+mod pods;
 mod program;
 mod report;
 mod reviews;
 mod sample;
 mod spares;
+mod webhook;
 
 use std::path::Path;
 
@@ -43,13 +45,18 @@ use report::Section;
 async fn main() {
     let options = Options::read();
     let file = std::env::args().nth(1).expect("bench REPORT");
-    if options.wants("operator")
-        && let Some(body) = operator::measure().await
-    {
-        let body = format!("`make bench LESSOR_BENCH_ONLY=operator`\non {}.\n\n{body}", report::machine());
-        report::write(Path::new(&file), &Section { title: "The operator", body });
+    let on_cluster = |part: &str, title: &'static str, body: Option<String>| {
+        let Some(body) = body else { return };
+        let body = format!("`make bench LESSOR_BENCH_ONLY={part}`\non {}.\n\n{body}", report::machine());
+        report::write(Path::new(&file), &Section { title, body });
+    };
+    if options.wants("operator") {
+        on_cluster("operator", "The operator", operator::measure().await);
     }
-    if options.wants_only("operator") {
+    if options.wants("webhook") {
+        on_cluster("webhook", "The webhook", webhook::measure().await);
+    }
+    if options.wants_only(&["operator", "webhook"]) {
         return;
     }
     let machine = format!("{}. {}", report::machine(), pgbench::version().await);

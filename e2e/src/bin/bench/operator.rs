@@ -32,7 +32,9 @@ const REST: Duration = Duration::from_secs(60);
 /// What the report says; `None` where there is no cluster.
 pub async fn measure() -> Option<String> {
     if std::env::var("LESSOR_CONTEXT").unwrap_or_default().is_empty() {
-        eprintln!("  operator: left out, as it needs a cluster with the chart installed: bench/operator brings one up");
+        eprintln!(
+            "  operator: left out, as it needs a cluster with the chart installed: bench/on-cluster brings one up"
+        );
         return None;
     }
     let bench = Bench::prepare().await;
@@ -237,7 +239,7 @@ async fn of_the_engine() -> Figures {
 }
 
 /// A connection, a role with warm spares, and who may use it.
-fn database() -> String {
+pub fn database() -> String {
     let [host, port, database] = ["LESSOR_PG_HOST", "LESSOR_PG_PORT", "LESSOR_PG_DATABASE"].map(variable);
     let [user, password] = ["LESSOR_PG_ADMIN_USER", "LESSOR_PG_ADMIN_PASSWORD"].map(variable);
     let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@{host}:{port}/{database}");

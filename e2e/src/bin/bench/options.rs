@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// The parts of the report, in its order: what `LESSOR_BENCH_ONLY` may name.
-pub const PARTS: [&str; 9] = ["issue", "spares", "renew", "revoke", "lookup", "login", "leases", "agent", "operator"];
+pub const PARTS: [&str; 10] =
+    ["issue", "spares", "renew", "revoke", "lookup", "login", "leases", "agent", "operator", "webhook"];
 
 /// A Vault-compatible server to be measured beside Lessor.
 pub struct Peer {
@@ -64,8 +65,8 @@ impl Options {
     }
 
     /// Whether nothing else is to be measured.
-    pub fn wants_only(&self, part: &str) -> bool {
-        self.parts.iter().all(|wanted| wanted == part)
+    pub fn wants_only(&self, parts: &[&str]) -> bool {
+        self.parts.iter().all(|wanted| parts.contains(&wanted.as_str()))
     }
 
     /// The command that repeats one part.
