@@ -118,7 +118,7 @@ impl Leases {
             until,
         };
         // A spare was counted when it was made.
-        let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(path).await?) };
+        let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(&self.place.full(path)).await?) };
         let (opener, recorded) = gate::new();
         let recording = async {
             let lease = self.record(lease, &mounted.entry.uuid, asker, stocked.is_some(), &offer.expect).await?;
@@ -163,7 +163,7 @@ impl Leases {
             revoking: None,
             until: None,
         };
-        let room = self.quotas.reserve(path).await?;
+        let room = self.quotas.reserve(&self.place.full(path)).await?;
         let (opener, recorded) = gate::new();
         let recording = async {
             let mut txn = Txn { expect: offer.expect, ops: Vec::new() };
@@ -184,7 +184,7 @@ impl Leases {
     }
 
     fn new_id(&self, path: &str) -> String {
-        format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24))
+        self.place.mark(format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24)))
     }
 
     /// Commits a lease in one transaction, on condition that token (of a batch token: its parent), workload, mount and what the offer was made from are
@@ -203,6 +203,7 @@ impl Leases {
             if let Some(hash) = found.lease_holder() {
                 let holder = self.tokens.find_hash(hash.to_owned()).await?.ok_or_else(Error::denied)?;
                 txn.expect.push((self.tokens.key(&holder.hash), holder.version));
+                self.tokens.stage_abroad(&mut txn, &holder.hash)?;
             }
             txn.expect.push(self.mounts.expectation());
             if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {

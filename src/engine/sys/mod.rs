@@ -10,6 +10,7 @@ mod leases;
 mod lessor;
 mod metrics;
 mod mounts;
+mod namespaces;
 mod password_policies;
 mod plugins;
 mod policies;
@@ -24,9 +25,10 @@ mod trace;
 pub(super) use self::in_flight::Flights;
 pub(super) use self::remount::Moves;
 
-use super::core::{Core, Session};
+use super::core::Core;
 use super::request::{Incoming, Reply};
 use super::seal;
+use super::session::Session;
 use crate::wire::{Answer, Error, Fields, Operation};
 
 impl Core {
@@ -63,6 +65,7 @@ impl Core {
             "renew" | "revoke" | "revoke-prefix" | "revoke-force" => self.sys_leases(operation, path, fields).await,
             "internal" => match rest.strip_prefix("ui/mounts/") {
                 Some(path) => self.mount_of(path, session),
+                None if rest == "ui/namespaces" => self.visible_namespaces(operation, session),
                 None if rest == "ui/resultant-acl" => self.resultant_acl(operation, session),
                 None => Err(Error::unsupported_path()),
             },
@@ -75,6 +78,7 @@ impl Core {
             "plugins" => self.sys_plugins(operation, rest),
             "remount" => self.sys_remount(operation, rest, fields).await,
             "tools" => self.sys_tools(operation, rest, fields),
+            "namespaces" => self.sys_namespaces(operation, rest, fields, session).await,
             "lessor" => self.sys_lessor(incoming, rest, fields, session).await,
             "metrics" if rest.is_empty() => self.sys_metrics(operation, fields).await,
             "quotas" => self.sys_quotas(operation, rest, fields).await,

@@ -68,8 +68,15 @@ impl Core {
         })
     }
 
-    /// Whether anything answers at or below a path.
+    /// Whether anything answers at or below a path, here or in a namespace.
     fn is_served(&self, path: &str) -> bool {
+        match self.directory.split(&format!("{}/", path.trim_end_matches(['/', '*']))) {
+            Some((space, rest)) => rest.is_empty() || space.core.serves(rest.trim_end_matches('/')),
+            None => self.serves(path),
+        }
+    }
+
+    fn serves(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches(['/', '*']));
         match path.split_once('/') {
             Some(("auth", rest)) => {
