@@ -1,8 +1,13 @@
 //! Namespaces with a real database: whose leases end with what, and that nothing is left of a namespace that was deleted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lessor::base::clock::SystemClock;
+use lessor::base::random::SystemRandom;
+use lessor::client::{Client, ClientConfig};
+use lessor_e2e::agent::Login;
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::http::Http;
 use lessor_e2e::proxy::{Mode, Proxy};
@@ -113,4 +118,30 @@ async fn a_deleted_namespace_leaves_no_user_even_if_its_database_was_down() {
     .await;
     site.http.delete("sys/namespaces/other").await.expect_status(204);
     assert_eq!(users(&site).await, BTreeSet::new());
+}
+
+/// What the operator's CredentialEngine and the agent's annotation send: a `namespace` beside the address.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_and_the_agent_work_in_a_namespace() {
+    let (site, _proxy) = site().await;
+    let login = Login::within(&site, "team", "1h").await;
+    let template = "template { destination = \"FOLDER/user\" contents = \"{{ with secret `database/creds/app` }}{{ .Data.username }}{{ end }}\" }";
+    let mut agent = login.agent(&[], template);
+    agent.until_ready().await;
+    assert_eq!(users(&site).await, BTreeSet::from([login.file("user")]), "{}", agent.log());
+    assert_eq!(agent.stop().await, 0);
+    eventually("the agent gave its lease back", SETTLED, || async { equals(users(&site).await, BTreeSet::new()) })
+        .await;
+
+    let mut config = ClientConfig::new(site.http.address());
+    config.namespace = Some("team".to_owned());
+    let client = Client::new(config, Arc::new(SystemClock), Arc::new(SystemRandom)).unwrap();
+    let parameters = json!({ "role_id": login.file("role-id"), "secret_id": login.file("secret-id") });
+    let auth = client.login("approle", &parameters).await.unwrap();
+    let client = client.with_token(auth.client_token.as_str().into());
+    let lease = client.read("database/creds/app").await.unwrap().unwrap();
+    assert_eq!(client.renew_lease(&lease.lease_id, None).await.unwrap().lease_duration, 3600);
+    client.renew_self(None).await.unwrap();
+    client.revoke_self().await.unwrap();
+    eventually("its user is gone", SETTLED, || async { equals(users(&site).await, BTreeSet::new()) }).await;
 }

@@ -10,7 +10,7 @@ use super::session::Session;
 use super::token::{Kind, Token};
 use super::token_role::Role;
 use crate::auth::token_params::normal_policies;
-use crate::auth::{Alias, Login, TokenType};
+use crate::auth::{Alias, LeaseOwner, Login, TokenType};
 use crate::base::{Secret, Timestamp, duration, glob};
 use crate::wire::{Error, Fields};
 
@@ -48,8 +48,9 @@ impl Core {
             None => None,
         };
         let sudo = session.is_root() || session.has_sudo(&incoming.path);
-        // Policies and identity of another namespace mean nothing in this one.
-        let stranger = Token { policies: Vec::new(), entity_id: String::new(), ..parent.clone() };
+        // Policies, identity and workloads of another namespace mean nothing in this one.
+        let stranger =
+            Token { policies: Vec::new(), entity_id: String::new(), owner: LeaseOwner::Token, ..parent.clone() };
         let parent = if session.is_from_above() { &stranger } else { parent };
         let has_root = self.place.is_root();
         let maker = Maker { parent, sudo, has_root, role: role.as_ref().map(|(_, role)| role), fields };

@@ -55,7 +55,7 @@ impl Leases {
 mod tests {
     use super::super::issue::Asker;
     use super::super::tests::Bench;
-    use crate::auth::LeaseOwner;
+    use crate::auth::{LeaseOwner, Workload};
     use crate::base::Clock as _;
     use crate::engine::token::Token;
     use crate::engine::ttl::Limits;
@@ -64,7 +64,8 @@ mod tests {
     async fn what_a_token_from_above_asked_for_ends_with_it() {
         let above = Bench::new().await;
         let below = above.below().await;
-        let hash = above.token(LeaseOwner::Token).await;
+        let workload = Workload { uid: "u".into(), namespace: "ns".into(), name: "pod".into() };
+        let hash = above.token(LeaseOwner::Workload(workload)).await;
         let token = above.tokens.read(hash.clone()).await.unwrap().unwrap();
         let issued = below.issue_to("a", Asker { token, workload: None }).await.unwrap();
         issued.delivery.complete();
