@@ -35,6 +35,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Shown in health and seal status; a name is made when there is none.
     pub cluster_name: Option<String>,
+    /// The configuration without its secrets, for `sys/config/state/sanitized`.
+    pub shown: serde_json::Value,
 }
 
 /// What all namespaces have in common.
@@ -118,6 +120,7 @@ impl Core {
             shutdown,
         };
         let root = Self::open(shared, Place::default()).await?;
+        root.note_version().await?;
         root.load_namespaces().await?;
         root.begin_all();
         Ok(root)

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::issuing::no_route;
 use super::request::{Incoming, Reply};
 use super::routes::Check;
+use super::seal::Area;
 use super::session::{Session, caller};
 use super::token_create::from_login;
 use super::{identity, mount, wrapping};
@@ -29,6 +30,21 @@ impl Core {
         let mut trail = self.follow(&incoming);
         let result = self.wrapped(incoming, &mut trail).await;
         self.finish(trail, result).await
+    }
+
+    /// Answers a request that comes with shares in place of a token: recorded like every other one, because whoever looks for
+    /// what became of the keys looks there.
+    ///
+    /// # Errors
+    /// As [`Core::handle`].
+    pub(super) async fn handle_shares(&self, (area, path): (Area, &str), incoming: &Incoming) -> Result<Reply, Error> {
+        let mut trail = self.follow(incoming);
+        let answered = match trail.record().await {
+            Ok(()) => self.with_shares((area, path), incoming.operation, &incoming.fields).await,
+            Err(unrecorded) => return Err(unrecorded),
+        };
+        let reply = answered.map(|answer| answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
+        self.finish(trail, reply).await
     }
 
     async fn wrapped(self: &Arc<Self>, incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {

@@ -67,6 +67,7 @@ const ROOT_ONLY: &[&str] = &[
     "sys/seal",
     "sys/step-down",
     "sys/storage",
+    "sys/version-history",
 ];
 
 /// The engine, sealed or not.
@@ -200,8 +201,7 @@ impl Engine {
         let core = entered?.map_or(core, |space| space.core.clone());
         if let Some(area) = seal::open_area(&incoming.path) {
             routes::early(&incoming)?;
-            let answer = core.with_shares(area, incoming.operation, &incoming.fields).await?;
-            return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
+            return core.handle_shares(area, &incoming).await;
         }
         let seals = incoming.path == "sys/seal" && incoming.operation == Operation::Write;
         let reply = core.handle(incoming).await?;
@@ -351,6 +351,21 @@ impl Engine {
         let core = self.core().ok_or_else(sealed)?;
         core.tokens.create(token_create::root(self.clock.now()), Some(id), self.settings.limits).await?;
         Ok(())
+    }
+
+    /// The path that quotas of requests count a request under; none where answers do not tell what quotas leave.
+    pub fn counted_path(&self, incoming: &Incoming) -> Option<String> {
+        self.core().filter(|core| core.rate_limits.tells())?;
+        let namespace = incoming.namespace.as_deref().map(|name| name.trim_matches('/')).unwrap_or_default();
+        match namespace {
+            "" | "root" => Some(incoming.path.clone()),
+            namespace => Some(format!("{namespace}/{}", incoming.path)),
+        }
+    }
+
+    /// What the quota of a [counted path](Engine::counted_path) leaves to an address.
+    pub fn quota_left(&self, path: &str, address: Option<std::net::IpAddr>) -> Option<rate_limit::Left> {
+        self.core()?.rate_limits.left(path, address)
     }
 
     /// Which pages of other origins may use the API; none while sealed.

@@ -8,6 +8,7 @@ mod host;
 mod in_flight;
 mod leases;
 mod lessor;
+mod loggers;
 mod metrics;
 mod mounts;
 mod namespaces;
@@ -21,6 +22,7 @@ mod rotate;
 pub(super) mod routes;
 mod tools;
 mod trace;
+mod version_history;
 
 pub(super) use self::in_flight::Flights;
 pub(super) use self::remount::Moves;
@@ -77,6 +79,8 @@ impl Core {
             "in-flight-req" if rest.is_empty() => self.sys_in_flight(operation),
             "plugins" => self.sys_plugins(operation, rest),
             "remount" => self.sys_remount(operation, rest, fields).await,
+            "version-history" if rest.is_empty() => self.sys_version_history(operation).await,
+            "loggers" => self.sys_loggers(operation, rest, fields),
             "tools" => self.sys_tools(operation, rest, fields),
             "namespaces" => self.sys_namespaces(operation, rest, fields, session).await,
             "lessor" => self.sys_lessor(incoming, rest, fields, session).await,

@@ -96,16 +96,15 @@ impl Core {
         match operation {
             Operation::Read => Ok(Reply::answer(Answer::data(json!({
                 "enable_rate_limit_audit_logging": settings.enable_rate_limit_audit_logging,
-                "enable_rate_limit_response_headers": false,
+                "enable_rate_limit_response_headers": settings.enable_rate_limit_response_headers,
                 "rate_limit_exempt_paths": settings.rate_limit_exempt_paths,
             })))),
             Operation::Write => {
                 if let Some(flag) = fields.bool("enable_rate_limit_audit_logging")? {
                     settings.enable_rate_limit_audit_logging = flag;
                 }
-                if fields.bool("enable_rate_limit_response_headers")?.unwrap_or(false) {
-                    let text = "enable_rate_limit_response_headers: headers with the state of quotas are not offered";
-                    return Err(Error::bad_request(text));
+                if let Some(flag) = fields.bool("enable_rate_limit_response_headers")? {
+                    settings.enable_rate_limit_response_headers = flag;
                 }
                 if let Some(paths) = fields.comma_list("rate_limit_exempt_paths")? {
                     settings.rate_limit_exempt_paths = paths;
