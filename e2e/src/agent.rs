@@ -21,6 +21,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct Login {
     folder: TempDir,
     address: String,
+    namespace: String,
 }
 
 impl Login {
@@ -29,18 +30,28 @@ impl Login {
     /// # Panics
     /// When the engine refuses something.
     pub async fn at(site: &Site, token_ttl: &str) -> Self {
+        Self::within(site, "", token_ttl).await
+    }
+
+    /// The same in a namespace of the engine; empty is root.
+    ///
+    /// # Panics
+    /// When the engine refuses something.
+    pub async fn within(site: &Site, namespace: &str, token_ttl: &str) -> Self {
+        let lead = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         let folder = tempfile::Builder::new().prefix("lessor-agent-").tempdir().unwrap();
         let http = &site.http;
         let policy = "path \"database/creds/*\" { capabilities = [\"read\"] }";
-        http.post("sys/policies/acl/agent", json!({ "policy": policy })).await.expect_status(204);
-        http.post("sys/auth/approle", json!({ "type": "approle" })).await.expect_status(204);
+        http.post(&format!("{lead}sys/policies/acl/agent"), json!({ "policy": policy })).await.expect_status(204);
+        http.post(&format!("{lead}sys/auth/approle"), json!({ "type": "approle" })).await.expect_status(204);
         let role = json!({ "token_policies": "default,agent", "token_ttl": token_ttl });
-        http.post("auth/approle/role/agent", role).await.expect_status(204);
-        let id = http.get("auth/approle/role/agent/role-id").await.expect_status(200);
-        let secret = http.post("auth/approle/role/agent/secret-id", json!({})).await.expect_status(200);
+        http.post(&format!("{lead}auth/approle/role/agent"), role).await.expect_status(204);
+        let id = http.get(&format!("{lead}auth/approle/role/agent/role-id")).await.expect_status(200);
+        let path = format!("{lead}auth/approle/role/agent/secret-id");
+        let secret = http.post(&path, json!({})).await.expect_status(200);
         std::fs::write(folder.path().join("role-id"), id.text("/data/role_id")).unwrap();
         std::fs::write(folder.path().join("secret-id"), secret.text("/data/secret_id")).unwrap();
-        Self { folder, address: http.address().to_owned() }
+        Self { folder, address: http.address().to_owned(), namespace: namespace.to_owned() }
     }
 
     /// Where everything is.
@@ -61,10 +72,10 @@ impl Login {
         let folder = self.folder().display().to_string();
         let config = self.folder().join("agent.hcl");
         let text = format!(
-            "vault {{ address = \"{}\" }}\nready_socket = \"FOLDER/socket\"\n\
+            "vault {{ address = \"{}\" namespace = \"{}\" }}\nready_socket = \"FOLDER/socket\"\n\
              auto_auth {{ method \"approle\" {{ config = {{\n role_id_file_path = \"FOLDER/role-id\"\n \
              secret_id_file_path = \"FOLDER/secret-id\"\n remove_secret_id_file_after_reading = false }} }} }}\n{stanzas}",
-            self.address
+            self.address, self.namespace
         );
         std::fs::write(&config, text.replace("FOLDER", &folder)).unwrap();
         Agent::start(arguments, &config, self.folder())

@@ -29,6 +29,7 @@ mod lifetimes;
 mod manifests;
 mod migrate;
 mod monitoring;
+mod namespaces;
 mod nothing;
 mod operator;
 mod outside;

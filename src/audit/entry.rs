@@ -17,6 +17,8 @@ pub struct Request {
     pub operation: &'static str,
     /// Without `/v1/`.
     pub path: String,
+    /// Id and path of its namespace; none for root.
+    pub namespace: Option<(String, String)>,
     /// Body or query.
     pub data: Map<String, Value>,
     /// The token that was sent, good or not.
@@ -110,8 +112,12 @@ pub fn response(
 }
 
 fn describe(form: &Form, request: &Request, who: Option<&Who>) -> Value {
+    let namespace = match &request.namespace {
+        None => json!({ "id": "root" }),
+        Some((id, path)) => json!({ "id": id, "path": path }),
+    };
     let mut value = json!({
-        "id": request.id, "operation": request.operation, "path": request.path, "namespace": { "id": "root" },
+        "id": request.id, "operation": request.operation, "path": request.path, "namespace": namespace,
     });
     if let Some(address) = request.address {
         value["remote_address"] = json!(address.to_string());
@@ -229,6 +235,7 @@ mod tests {
         Request {
             id: "an-id".into(),
             operation: "update",
+            namespace: None,
             path: "db/config/pg".into(),
             data: json!({ "password": "canary", "plugin_name": "seen", "port": 5432 }).as_object().unwrap().clone(),
             token: Some("canary-token".into()),

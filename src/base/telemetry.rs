@@ -1,6 +1,6 @@
 //! Logs: to standard error, as text for people or one JSON object a line for machines.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
@@ -47,6 +47,24 @@ pub fn parse_level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
+/// Changes the level of the process-wide logger.
+type SetLevel = Box<dyn Fn(LevelFilter) + Send + Sync>;
+
+/// How to change the level, and the one that the process began with; nothing before the logger is installed.
+static LEVEL: OnceLock<(SetLevel, LevelFilter)> = OnceLock::new();
+
+/// Logs from now on what `level` says, or with `None` what the process began with.
+pub fn set_level(level: Option<LevelFilter>) {
+    if let Some((set, first)) = LEVEL.get() {
+        set(level.unwrap_or(*first));
+    }
+}
+
+/// What is logged now, as [`parse_level`] reads it.
+pub fn level() -> String {
+    LevelFilter::current().to_string()
+}
+
 /// Installs the process-wide logger; a second call is ignored.
 pub fn init(level: LevelFilter, format: LogFormat) {
     install(level, format, std::io::IsTerminal::is_terminal(&std::io::stderr()), std::io::stderr);
@@ -69,10 +87,27 @@ where
 {
     let builder = fmt().with_max_level(level).with_writer(writer).with_target(false);
     // An error means that a logger is there already, as in tests.
-    let _ = match format {
-        LogFormat::Text => builder.with_ansi(colours).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
+    match format {
+        LogFormat::Text => {
+            let builder = builder.with_ansi(colours).with_filter_reloading();
+            let handle = builder.reload_handle();
+            if builder.try_init().is_ok() {
+                remember(level, move |level| drop(handle.reload(level)));
+            }
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            if builder.try_init().is_ok() {
+                remember(level, move |level| drop(handle.reload(level)));
+            }
+        }
+    }
+}
+
+fn remember(level: LevelFilter, set: impl Fn(LevelFilter) + Send + Sync + 'static) {
+    // Only whoever installed the logger comes here.
+    let _ = LEVEL.set((Box::new(set), level));
 }
 
 /// An error with all its sources on one line, for logs: `Display` of each, joined by `: `.

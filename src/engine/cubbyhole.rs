@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::core::{Core, Session};
+use super::core::Core;
 use super::request::Reply;
+use super::session::Session;
 use super::token::{Found, Kind, Tokens};
 use crate::storage::{Error as StorageError, Txn};
 use crate::wire::{Answer, Error, Fields, Operation};

@@ -1,7 +1,7 @@
 //! The engine: mounts, tokens, policies, leases, and the one path of every request.
 //!
 //! Where a credential is made: `secrets/database` describes it, [`lease`] records it (`issue.rs`) and then has it made,
-//! [`core`] answers. Where it ends: `lease/revoke.rs` and, when nobody asks, `lease/worker.rs`.
+//! `handle.rs` answers. Where it ends: `lease/revoke.rs` and, when nobody asks, `lease/worker.rs`.
 
 pub mod audit;
 mod batch;
@@ -10,9 +10,12 @@ pub mod core;
 pub mod cors;
 mod cubbyhole;
 pub mod due;
+mod handle;
 pub mod identity;
+mod issuing;
 pub mod lease;
 pub mod mount;
+pub mod namespace;
 pub mod policies;
 pub mod policy;
 pub mod quota;
@@ -21,11 +24,13 @@ pub mod request;
 pub mod rotation;
 mod routes;
 pub mod seal;
+mod session;
 pub mod status;
 mod sys;
 pub mod token;
 mod token_api;
 mod token_create;
+mod token_home;
 mod token_role;
 mod token_routes;
 pub mod ttl;
@@ -45,9 +50,25 @@ use crate::storage::fence::Fence;
 use crate::storage::{Backend, View};
 use crate::wire::{Error, Kind, Operation};
 
-/// Paths that no namespace has (vault-api.md 0.1).
-const ROOT_ONLY: &[&str] =
-    &["sys/seal", "sys/step-down", "sys/rekey", "sys/generate-root", "sys/metrics", "sys/storage"];
+/// Paths that no namespace has: they are about the whole engine (vault-api.md 0.1, and OpenBao's list of restricted paths).
+const ROOT_ONLY: &[&str] = &[
+    "sys/audit",
+    "sys/config/",
+    "sys/generate-root",
+    "sys/host-info",
+    "sys/in-flight-req",
+    "sys/key-status",
+    "sys/loggers",
+    "sys/metrics",
+    "sys/quotas/",
+    "sys/raw",
+    "sys/rekey",
+    "sys/rotate",
+    "sys/seal",
+    "sys/step-down",
+    "sys/storage",
+    "sys/version-history",
+];
 
 /// The engine, sealed or not.
 pub struct Engine {
@@ -166,20 +187,21 @@ impl Engine {
         if incoming.namespace.as_deref().is_some_and(|name| name.is_empty() || name == "root") {
             incoming.namespace = None;
         }
-        if status::PATHS.contains(&incoming.path.as_str()) {
+        let core = self.core();
+        // Whoever asks for the state of the engine is told, whatever the state of the namespace.
+        let entered = core.as_ref().map_or(Ok(None), |core| core.directory.enter(&mut incoming));
+        if let Some(path) = status::path_of(&incoming.path) {
+            incoming.path = path.to_owned();
             return self.status(&incoming).await;
         }
-        let core = self.core().ok_or_else(sealed)?;
-        if incoming.namespace.is_some() {
-            if ROOT_ONLY.iter().any(|path| incoming.path.starts_with(path)) {
-                return Err(Error::bad_request("operation unavailable in namespaces"));
-            }
-            return Err(Error::new(Kind::NotFound, "namespace not found"));
+        let core = core.ok_or_else(sealed)?;
+        if incoming.namespace.is_some() && ROOT_ONLY.iter().any(|path| incoming.path.starts_with(path)) {
+            return Err(Error::bad_request("operation unavailable in namespaces"));
         }
+        let core = entered?.map_or(core, |space| space.core.clone());
         if let Some(area) = seal::open_area(&incoming.path) {
             routes::early(&incoming)?;
-            let answer = core.with_shares(area, incoming.operation, &incoming.fields).await?;
-            return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
+            return core.handle_shares(area, &incoming).await;
         }
         let seals = incoming.path == "sys/seal" && incoming.operation == Operation::Write;
         let reply = core.handle(incoming).await?;
@@ -267,9 +289,8 @@ impl Engine {
         running.fence.close();
         self.keeper.barrier().seal();
         self.keeper.forget_all().await;
-        for mounted in running.core.mounts.all() {
-            mounted.plugin.close().await;
-        }
+        running.core.close().await;
+        running.core.directory.clear();
         tracing::warn!("sealed");
     }
 
@@ -332,6 +353,21 @@ impl Engine {
         Ok(())
     }
 
+    /// The path that quotas of requests count a request under; none where answers do not tell what quotas leave.
+    pub fn counted_path(&self, incoming: &Incoming) -> Option<String> {
+        self.core().filter(|core| core.rate_limits.tells())?;
+        let namespace = incoming.namespace.as_deref().map(|name| name.trim_matches('/')).unwrap_or_default();
+        match namespace {
+            "" | "root" => Some(incoming.path.clone()),
+            namespace => Some(format!("{namespace}/{}", incoming.path)),
+        }
+    }
+
+    /// What the quota of a [counted path](Engine::counted_path) leaves to an address.
+    pub fn quota_left(&self, path: &str, address: Option<std::net::IpAddr>) -> Option<rate_limit::Left> {
+        self.core()?.rate_limits.left(path, address)
+    }
+
     /// Which pages of other origins may use the API; none while sealed.
     pub fn cors(&self) -> Arc<cors::Cors> {
         self.core().map(|core| core.browsers.cors()).unwrap_or_default()
@@ -347,9 +383,7 @@ impl Engine {
     /// Closes what the mounts hold open, for a clean stop.
     pub async fn close(&self) {
         if let Some(core) = self.core() {
-            for mounted in core.mounts.all() {
-                mounted.plugin.close().await;
-            }
+            core.close().await;
         }
     }
 

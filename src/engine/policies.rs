@@ -83,9 +83,11 @@ impl Access {
     }
 }
 
-/// All policies of the engine.
+/// All policies of a namespace.
 pub struct Policies {
     view: View,
+    /// Whether there is a policy that allows everything: not in a namespace, whose tokens never reach beyond it.
+    has_root: bool,
     wrapping: Arc<Access>,
     state: RwLock<State>,
     writing: tokio::sync::Mutex<()>,
@@ -107,7 +109,7 @@ impl Policies {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn load(view: View) -> Result<Self, Error> {
+    pub async fn load(view: View, has_root: bool) -> Result<Self, Error> {
         let mut policies = BTreeMap::new();
         for name in view.list("").await? {
             if let Some((text, _)) = view.get::<String>(&name).await? {
@@ -117,6 +119,7 @@ impl Policies {
         }
         let policies = Self {
             view,
+            has_root,
             wrapping: Arc::new(Access::of(&[(WRAPPING, WRAPPING_RULES)])?),
             state: RwLock::new(State { policies, ..State::default() }),
             writing: Default::default(),
@@ -133,21 +136,23 @@ impl Policies {
 
     /// Whether there is such a policy.
     pub fn exists(&self, name: &str) -> bool {
-        name == "root" || self.read(|state| state.policies.contains_key(name))
+        (name == "root" && self.has_root) || self.read(|state| state.policies.contains_key(name))
     }
 
-    /// All names, `root` included, sorted.
+    /// All names, sorted; in the root namespace with `root`.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.read(|state| state.policies.keys().cloned().collect());
-        names.push("root".into());
-        names.sort();
+        if self.has_root {
+            names.push("root".into());
+            names.sort();
+        }
         names
     }
 
     /// A policy as it was written; `root` has no text.
     pub fn text(&self, name: &str) -> Option<String> {
         let name = name.to_lowercase();
-        if name == "root" {
+        if name == "root" && self.has_root {
             return Some(String::new());
         }
         self.read(|state| state.policies.get(&name).map(|(text, _)| text.clone()))
@@ -215,7 +220,7 @@ impl Policies {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let policies: Vec<_> =
             names.iter().filter_map(|name| state.policies.get(name).map(|(_, policy)| policy.clone())).collect();
-        let root = names.iter().any(|name| name == "root");
+        let root = self.has_root && names.iter().any(|name| name == "root");
         let lookup = |name: &str| entity.and_then(|entity| entity.lookup(name));
         let access = Arc::new(Access { root, acl: Acl::for_caller(&policies, &lookup) });
         state.remember(names, entity, access.clone());

@@ -37,7 +37,8 @@ struct Rule {
 /// All quotas.
 pub struct Quotas {
     view: View,
-    leases: View,
+    /// The lease records of every namespace, by its path.
+    places: RwLock<Vec<(String, View)>>,
     rules: Arc<RwLock<Vec<Rule>>>,
 }
 
@@ -72,7 +73,7 @@ fn release(rules: &[Rule], path: &str) {
 }
 
 impl Quotas {
-    /// The quotas stored in `view`, about the lease records in `leases`.
+    /// The quotas stored in `view`, about the lease records in `leases` and those that are [added](Quotas::add).
     ///
     /// # Errors
     /// What the store says.
@@ -80,11 +81,30 @@ impl Quotas {
         let mut rules = Vec::new();
         for name in view.list("").await? {
             if let Some((quota, _)) = view.get::<Quota>(&name).await? {
-                let count = AtomicU64::new(count(&leases, &quota).await?);
+                let count = AtomicU64::new(count("", &leases, &quota).await?);
                 rules.push(Rule { name, quota, count });
             }
         }
-        Ok(Self { view, leases, rules: Arc::new(RwLock::new(rules)) })
+        let places = RwLock::new(vec![(String::new(), leases)]);
+        Ok(Self { view, places, rules: Arc::new(RwLock::new(rules)) })
+    }
+
+    /// Counts the lease records of the namespace at `path` from now on, too.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn add(&self, path: &str, leases: View) -> Result<(), StorageError> {
+        let rules = self.rules.write().await;
+        for rule in &*rules {
+            rule.count.fetch_add(count(path, &leases, &rule.quota).await?, Ordering::AcqRel);
+        }
+        self.places.write().await.push((path.to_owned(), leases));
+        Ok(())
+    }
+
+    /// The namespace at `path` is gone, and gave back the room of all its leases.
+    pub async fn remove(&self, path: &str) {
+        self.places.write().await.retain(|(other, _)| other != path);
     }
 
     /// Takes room for a lease of the request `path` in every quota above it.
@@ -135,7 +155,11 @@ impl Quotas {
     pub async fn put(&self, name: &str, quota: Quota) -> Result<(), Error> {
         // Nobody records a lease while this is held, so the count is exact.
         let mut rules = self.rules.write().await;
-        let count = AtomicU64::new(count(&self.leases, &quota).await?);
+        let mut total = 0;
+        for (path, leases) in &*self.places.read().await {
+            total += count(path, leases, &quota).await?;
+        }
+        let count = AtomicU64::new(total);
         self.view.put(name, &quota).await?;
         rules.retain(|rule| rule.name != name);
         rules.push(Rule { name: name.to_owned(), quota, count });
@@ -154,9 +178,14 @@ impl Quotas {
     }
 }
 
-async fn count(leases: &View, quota: &Quota) -> Result<u64, StorageError> {
+/// How many leases of the namespace at `place` a quota covers.
+async fn count(place: &str, leases: &View, quota: &Quota) -> Result<u64, StorageError> {
     let folder = quota.path.trim_matches('/');
-    let prefix = if folder.is_empty() { "id/".to_owned() } else { format!("id/{folder}/") };
+    let prefix = match folder.strip_prefix(place.trim_end_matches('/')).map(|rest| rest.trim_start_matches('/')) {
+        _ if quota.covers(place.trim_end_matches('/')) => "id/".to_owned(),
+        Some(rest) if place.is_empty() || folder.starts_with(place) => format!("id/{rest}/"),
+        _ => return Ok(0),
+    };
     Ok(u64::try_from(leases.keys(&prefix).await?.len()).unwrap_or(u64::MAX))
 }
 
@@ -191,6 +220,24 @@ mod tests {
         // The keys in the store were not written by this test's leases, so a restart counts one.
         let again = Quotas::load(store.sub("quota"), store.sub("lease")).await.unwrap();
         assert_eq!((again.get("role").await.unwrap().1, again.names().await), (1, vec!["mount".into(), "role".into()]));
+    }
+
+    #[tokio::test]
+    async fn a_quota_counts_the_namespaces_that_it_covers() {
+        let (quotas, store) = quotas().await;
+        let below = store.sub("namespace");
+        below.put("id/db/creds/a/1.x", &1).await.unwrap();
+        below.put("id/other/creds/a/1.x", &1).await.unwrap();
+        for (name, path) in [("all", ""), ("team", "team/"), ("db", "team/db"), ("root", "db/"), ("twin", "teams/db")] {
+            quotas.put(name, quota(path, 9)).await.unwrap();
+        }
+        quotas.add("team/", below).await.unwrap();
+        for (name, used) in [("all", 3), ("team", 2), ("db", 1), ("root", 1), ("twin", 0)] {
+            assert_eq!(quotas.get(name).await.unwrap().1, used, "{name}");
+            let quota = quotas.get(name).await.unwrap().0;
+            quotas.put(name, quota).await.unwrap();
+            assert_eq!(quotas.get(name).await.unwrap().1, used, "{name} counted anew");
+        }
     }
 
     #[tokio::test]

@@ -41,8 +41,20 @@ pub struct RateLimit {
 #[expect(missing_docs, reason = "the names are those of the API")]
 pub struct Settings {
     pub enable_rate_limit_audit_logging: bool,
+    pub enable_rate_limit_response_headers: bool,
     /// Paths that are never refused, and never counted.
     pub rate_limit_exempt_paths: Vec<String>,
+}
+
+/// What an address may still send, for the headers of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Requests in an interval.
+    pub limit: u64,
+    /// Those that are left in this one.
+    pub remaining: u64,
+    /// Seconds until there are more.
+    pub reset: u64,
 }
 
 /// What one address has sent.
@@ -70,6 +82,18 @@ impl Count {
             self.blocked = Some(add_seconds(now, limit.block_interval));
         }
         false
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "numbers of requests, never below zero"
+    )]
+    fn left(&self, limit: &RateLimit, now: Timestamp) -> Left {
+        let blocked = self.blocked.filter(|end| *end > now);
+        let end = blocked.unwrap_or_else(|| add_seconds(self.since, limit.interval.max(1)));
+        let remaining = if blocked.is_some() { 0.0 } else { (limit.rate - self.requests).max(0.0) };
+        Left { limit: limit.rate as u64, remaining: remaining as u64, reset: seconds_between(now, end) }
     }
 
     fn is_over(&self, limit: &RateLimit, now: Timestamp) -> bool {
@@ -129,6 +153,23 @@ impl RateLimits {
             return Ok(());
         }
         Err(Error::new(Kind::TooMany, format!("request path {path:?}: rate limit quota exceeded")))
+    }
+
+    /// What the quota of a path leaves to an address that has just sent a request; none without a quota, or unless
+    /// `enable_rate_limit_response_headers` is set.
+    pub fn left(&self, path: &str, address: Option<IpAddr>) -> Option<Left> {
+        let rules = self.snapshot();
+        if !rules.1.enable_rate_limit_response_headers || exempt(&rules.1, path) {
+            return None;
+        }
+        let (name, limit) = most_specific(&rules.0, path)?;
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(counts.get(&(name.clone(), address))?.left(limit, self.clock.now()))
+    }
+
+    /// Whether answers tell what quotas leave.
+    pub fn tells(&self) -> bool {
+        self.snapshot().1.enable_rate_limit_response_headers
     }
 
     /// All names, sorted.
@@ -242,8 +283,14 @@ mod tests {
             (refused.status(), refused.to_string().as_str()),
             (429, "request path \"a/b\": rate limit quota exceeded")
         );
+        assert_eq!(limits.left("a/b", Some([10, 0, 0, 1].into())), None, "nobody has asked for it");
+        limits.set(Settings { enable_rate_limit_response_headers: true, ..Settings::default() }).await.unwrap();
+        let left = |last: u8| limits.left("a/b", Some([10, 0, 0, last].into()));
+        assert_eq!(left(1), Some(Left { limit: 2, remaining: 0, reset: 10 }));
+        assert_eq!(left(2), Some(Left { limit: 2, remaining: 1, reset: 10 }));
         clock.advance(std::time::Duration::from_secs(10));
         assert!(from(1).is_ok());
+        assert_eq!(left(1).map(|left| left.remaining), Some(1));
     }
 
     #[tokio::test]

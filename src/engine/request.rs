@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use crate::base::Secret;
-use crate::wire::{Envelope, Fields, Operation};
+use crate::wire::{Answer, Auth, Envelope, Fields, Keep, Operation};
 
 /// A request before anything of it was checked.
 #[derive(Debug, Clone)]
@@ -74,6 +74,44 @@ pub enum Reply {
     Raw(u16, Value),
     /// Text for machines other than Vault's clients, with its content type.
     Text(&'static str, String),
+}
+
+impl Reply {
+    /// A plain answer: 204 when there is nothing to say.
+    pub fn answer(answer: Answer) -> Self {
+        if answer.missing {
+            return Self::Missing(Box::new(envelope(answer)));
+        }
+        if answer.data.is_none() && answer.warnings.is_empty() {
+            return Self::Empty(204);
+        }
+        Self::envelope(answer, false)
+    }
+
+    /// An answer whose keys are repeated at the top level.
+    pub fn duplicated(answer: Answer) -> Self {
+        Self::envelope(answer, true)
+    }
+
+    fn envelope(answer: Answer, duplicate: bool) -> Self {
+        Self::Envelope { envelope: Box::new(envelope(answer)), duplicate, delivery: None }
+    }
+
+    /// An answer that hands out or prolongs a token.
+    pub fn auth(auth: Auth, warnings: Vec<String>) -> Self {
+        let warnings = (!warnings.is_empty()).then_some(warnings);
+        let envelope = Envelope { auth: Some(auth), warnings, ..Envelope::default() };
+        Self::Envelope { envelope: Box::new(envelope), duplicate: false, delivery: None }
+    }
+}
+
+fn envelope(answer: Answer) -> Envelope {
+    let lease_duration = match answer.keep {
+        Some(Keep::Seconds(seconds)) => seconds,
+        Some(Keep::MountDefault) | None => 0,
+    };
+    let warnings = (!answer.warnings.is_empty()).then_some(answer.warnings);
+    Envelope { data: answer.data, lease_duration, warnings, ..Envelope::default() }
 }
 
 /// Revokes a lease unless its answer was written: the caller cannot use or release a credential that it never saw.

@@ -15,9 +15,19 @@ pub const VERSION: &str = concat!("1.18.0+lessor.", env!("CARGO_PKG_VERSION"));
 /// The status endpoints. The others below `sys/` need storage and so an unsealed engine.
 pub const PATHS: &[&str] = &["sys/health", "sys/init", "sys/leader", "sys/seal-status", "sys/unseal"];
 
+/// Those that answer in namespaces, too.
+const EVERYWHERE: &[&str] = &["sys/leader", "sys/seal-status"];
+
+/// The status endpoint that a path means. A sealed engine knows no namespaces, so that what stands before it says nothing.
+pub(super) fn path_of(path: &str) -> Option<&'static str> {
+    let named = |own: &&str| path == *own;
+    let anywhere = |own: &&str| EVERYWHERE.contains(own) && path.strip_suffix(*own).is_some_and(|l| l.ends_with('/'));
+    PATHS.iter().copied().find(|own| named(own) || anywhere(own))
+}
+
 impl Engine {
     pub(super) async fn status(&self, incoming: &Incoming) -> Result<Reply, Error> {
-        if incoming.namespace.is_some() && !matches!(incoming.path.as_str(), "sys/seal-status" | "sys/leader") {
+        if incoming.namespace.is_some() && !EVERYWHERE.contains(&incoming.path.as_str()) {
             return Err(Error::bad_request("operation unavailable in namespaces"));
         }
         super::routes::early(incoming)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{self, Batches};
 use super::due::{Due, Index};
+use super::namespace::Place;
 use super::ttl::{self, Limits, Wish};
 use crate::auth::LeaseOwner;
 use crate::base::clock::seconds_between;
@@ -140,7 +141,7 @@ impl Token {
 /// A token as it was found: its hash names it inside the engine.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// The salted hash.
+    /// The salted hash, and `.<namespace id>` outside root: it says in whose part of the store the record lies.
     pub hash: String,
     /// The record.
     pub token: Token,
@@ -159,9 +160,10 @@ impl Found {
 }
 
 /// Where tokens are stored: `id/<hash>`, `accessor/<accessor>`, `child/<parent hash>/<hash>`, and with them
-/// `cubbyhole/<hash>/…`.
+/// `cubbyhole/<hash>/…` and, in `abroad/<hash>/<namespace id>`, where else they own leases.
 pub struct Tokens {
     pub(super) view: View,
+    pub(super) place: Place,
     batches: Batches,
     due: Index,
     salt: hmac::Key,
@@ -170,12 +172,13 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens in `view`. The salt of their hashes is made when the store is new.
+    /// The tokens in `view`, which are those of the namespace `place`. The salt of their hashes is made when the store is new.
     ///
     /// # Errors
     /// What the store says.
     pub async fn open(
         view: View,
+        place: Place,
         due: Index,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
@@ -189,18 +192,19 @@ impl Tokens {
             }
         };
         let batches = Batches::open(&view, random.clone()).await?;
-        Ok(Self { view, batches, due, salt: hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes()), clock, random })
+        let salt = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
+        Ok(Self { view, place, batches, due, salt, clock, random })
     }
 
     /// The hash under which a token is stored.
     pub fn hash(&self, token: &Secret) -> String {
         let tag = hmac::sign(&self.salt, token.expose().as_bytes());
-        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.place.mark(tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The key of a token's record in the whole store.
     pub fn key(&self, hash: &str) -> String {
-        self.view.full_key(&format!("id/{hash}"))
+        self.home(hash).full_key(&format!("id/{hash}"))
     }
 
     /// The token, unless it is unknown, expired, used up or being revoked.
@@ -217,7 +221,8 @@ impl Tokens {
     /// A batch token lives until its end, but no longer than its parent.
     async fn find_batch(&self, text: &Secret) -> Result<Option<Found>, StorageError> {
         let alive = |token: &Token| token.expires.is_some_and(|end| end > self.clock.now());
-        let Some(token) = self.batches.read(text).filter(alive) else { return Ok(None) };
+        let Some(sealed) = self.unmarked(text) else { return Ok(None) };
+        let Some(token) = self.batches.read(&sealed).filter(alive) else { return Ok(None) };
         if let Some(parent) = &token.parent
             && self.find_hash(parent.clone()).await?.is_none()
         {
@@ -242,7 +247,7 @@ impl Tokens {
     /// # Errors
     /// What the store says.
     pub async fn read(&self, hash: String) -> Result<Option<Found>, StorageError> {
-        let record = self.view.get::<Token>(&format!("id/{hash}")).await?;
+        let record = self.home(&hash).get::<Token>(&format!("id/{hash}")).await?;
         Ok(record.map(|(token, version)| Found { hash, token, version }))
     }
 
@@ -271,6 +276,7 @@ impl Tokens {
     /// 400 when a token with that id exists; what the store says.
     pub async fn create(&self, mut token: Token, id: Option<Secret>, limits: Limits) -> Result<Made, Error> {
         let id = id.unwrap_or_else(|| Secret::new(format!("s.{}", self.random.base62(24))));
+        let id = self.marked(id);
         token.created = self.clock.now();
         let mut warnings = Vec::new();
         if !token.is_root() || token.role_ttl > 0 || token.explicit_max_ttl > 0 || token.period > 0 {
@@ -283,9 +289,9 @@ impl Tokens {
             token.renewable = false;
         }
         if token.kind == Kind::Batch {
-            return Ok(Made { id: self.batches.seal(&token)?, token, warnings });
+            return Ok(Made { id: self.marked(self.batches.seal(&token)?), token, warnings });
         }
-        token.accessor = self.random.base62(24);
+        token.accessor = self.place.mark(self.random.base62(24));
         let hash = self.hash(&id);
         let mut txn = Txn { expect: vec![(self.key(&hash), 0)], ops: Vec::new() };
         self.view.stage_put(&mut txn, &format!("id/{hash}"), &token)?;
@@ -294,7 +300,7 @@ impl Tokens {
             // A parent that is revoked at this moment must not leave a child behind.
             let parent = self.find_hash(parent.clone()).await?.ok_or_else(Error::denied)?;
             txn.expect.push((self.key(&parent.hash), parent.version));
-            self.view.stage_put(&mut txn, &format!("child/{}/{hash}", parent.hash), &())?;
+            self.home(&parent.hash).stage_put(&mut txn, &format!("child/{}/{hash}", parent.hash), &())?;
         }
         if let Some(expires) = token.expires {
             self.due.stage_add(&mut txn, expires, &Due::Token { hash: hash.clone() })?;
@@ -351,7 +357,7 @@ impl Tokens {
             let mut token = found.token.clone();
             // The last use leaves -1, so that the record stays until its leases are revoked.
             token.num_uses = if token.num_uses == 1 { -1 } else { token.num_uses - 1 };
-            match self.view.put_if(&format!("id/{}", found.hash), &token, found.version).await {
+            match self.home(&found.hash).put_if(&format!("id/{}", found.hash), &token, found.version).await {
                 Ok(()) => {
                     if let Some(fresh) = self.read(found.hash.clone()).await? {
                         *found = fresh;
@@ -451,9 +457,12 @@ impl Tokens {
         self.view.stage_delete(&mut txn, &format!("id/{}", found.hash));
         self.view.stage_delete(&mut txn, &format!("accessor/{}", found.token.accessor));
         if let Some(parent) = &found.token.parent {
-            self.view.stage_delete(&mut txn, &format!("child/{parent}/{}", found.hash));
+            self.home(parent).stage_delete(&mut txn, &format!("child/{parent}/{}", found.hash));
         }
         self.stage_forget_kept(&mut txn, &found.hash).await?;
+        for id in self.abroad(&found.hash).await? {
+            self.view.stage_delete(&mut txn, &format!("abroad/{}/{id}", found.hash));
+        }
         if let Some(expires) = found.token.expires {
             self.due.stage_remove(&mut txn, expires, &Due::Token { hash: found.hash.clone() });
         }
@@ -470,9 +479,9 @@ impl Tokens {
             txn = self.expecting(&found);
             found.token.parent = None;
             found.token.orphan = true;
-            self.view.stage_put(&mut txn, &format!("id/{child}"), &found.token)?;
+            self.home(child).stage_put(&mut txn, &format!("id/{child}"), &found.token)?;
         }
-        self.view.stage_delete(&mut txn, &format!("child/{parent}/{child}"));
+        self.home(parent).stage_delete(&mut txn, &format!("child/{parent}/{child}"));
         self.view.store().commit(txn).await
     }
 }

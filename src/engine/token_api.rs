@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::core::{Core, Session};
+use super::core::Core;
 use super::identity::entity::Entity;
 use super::request::{Incoming, Reply};
+use super::session::Session;
 use super::token::{self, Found};
 use crate::base::{Secret, telemetry};
 use crate::wire::{Answer, Envelope, Error, Fields, Kind, Operation};
@@ -27,7 +28,7 @@ impl Core {
                 self.create_token(incoming, fields, session, path.strip_prefix("create/")).await
             }
             (Read | Write, "lookup-self") => {
-                Ok(self.describe(&session.found, incoming.token.as_ref(), session.entity.as_deref()))
+                Ok(session.home(self).describe(&session.found, incoming.token.as_ref(), session.entity.as_deref()))
             }
             (Write, "lookup") => {
                 let token = named_token(fields)?;
@@ -35,7 +36,9 @@ impl Core {
                 self.looked_up(&found, Some(&token)).await
             }
             (Write, "lookup-accessor") => self.looked_up(&self.by_accessor(fields).await?, None).await,
-            (Write, "renew-self") => self.renew_token(&session.found, incoming.token.as_ref(), fields).await,
+            (Write, "renew-self") => {
+                session.home(self).renew_token(&session.found, incoming.token.as_ref(), fields).await
+            }
             (Write, "renew") => {
                 let token = named_token(fields)?;
                 let found = self.tokens.find(&token).await?.ok_or_else(|| Error::bad_request("token not found"))?;
@@ -158,6 +161,9 @@ impl Core {
         set("renewable", json!(t.renewable));
         set("ttl", json!(t.ttl(now)));
         set("type", json!(t.kind));
+        if !self.place.is_root() {
+            set("namespace_path", json!(self.place.path));
+        }
         if !t.role.is_empty() {
             set("role", json!(t.role));
         }

@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::core::{Core, Session};
+use super::core::Core;
 use super::identity::Mount;
 use super::policies;
 use super::request::{Incoming, Reply};
+use super::session::Session;
 use super::token::{Kind, Token};
 use super::token_role::Role;
 use crate::auth::token_params::normal_policies;
-use crate::auth::{Alias, Login, TokenType};
+use crate::auth::{Alias, LeaseOwner, Login, TokenType};
 use crate::base::{Secret, Timestamp, duration, glob};
 use crate::wire::{Error, Fields};
 
@@ -17,6 +18,8 @@ use crate::wire::{Error, Fields};
 struct Maker<'a> {
     parent: &'a Token,
     sudo: bool,
+    /// Whether there are root tokens here: not in a namespace.
+    has_root: bool,
     role: Option<&'a Role>,
     fields: &'a Fields,
 }
@@ -44,8 +47,13 @@ impl Core {
             }
             None => None,
         };
-        let sudo = session.access.is_root() || session.access.has_sudo(&incoming.path);
-        let maker = Maker { parent, sudo, role: role.as_ref().map(|(_, role)| role), fields };
+        let sudo = session.is_root() || session.has_sudo(&incoming.path);
+        // Policies, identity and workloads of another namespace mean nothing in this one.
+        let stranger =
+            Token { policies: Vec::new(), entity_id: String::new(), owner: LeaseOwner::Token, ..parent.clone() };
+        let parent = if session.is_from_above() { &stranger } else { parent };
+        let has_root = self.place.is_root();
+        let maker = Maker { parent, sudo, has_root, role: role.as_ref().map(|(_, role)| role), fields };
         let mut token = maker.token(incoming.path.ends_with("/create-orphan"))?;
         token.parent = (!token.orphan).then(|| session.found.hash.clone());
         let suffix = role.as_ref().map_or("", |(_, role)| role.path_suffix.as_str());
@@ -200,6 +208,9 @@ impl Maker<'_> {
             return Err(Error::bad_request(format!("cannot assign policy {:?}", policies::WRAPPING)));
         }
         if policies.iter().any(|policy| policy == "root") {
+            if !self.has_root {
+                return Err(Error::bad_request("root tokens may not be created from a non-root namespace"));
+            }
             if !parent.is_root() {
                 return Err(Error::bad_request("root tokens may not be created without parent token being root"));
             }
@@ -211,6 +222,10 @@ impl Maker<'_> {
     /// Without a role that decides, a child has the policies of its parent or fewer, unless its maker may choose.
     fn child_policies(&self, asked: Vec<String>, no_default: bool) -> Result<Vec<String>, Error> {
         let parent = &self.parent.policies;
+        if asked.is_empty() && parent.is_empty() && self.sudo {
+            // From another namespace, whose policies are not those of this one.
+            return Ok(without_default(vec!["default".into()], no_default));
+        }
         if asked.is_empty() {
             return Ok(without_default(parent.clone(), no_default));
         }
@@ -311,7 +326,7 @@ mod tests {
         let policies = parent.iter().map(|name| (*name).to_owned()).collect();
         let parent = Token { policies, ..Token::blank(Timestamp::UNIX_EPOCH) };
         let fields = fields(body);
-        let maker = Maker { parent: &parent, sudo, role: None, fields: &fields };
+        let maker = Maker { parent: &parent, sudo, has_root: true, role: None, fields: &fields };
         maker.id().and_then(|_| maker.token(false)).map_err(|error| error.to_string())
     }
 

@@ -6,12 +6,13 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::engine::rate_limit::Left;
 use crate::engine::request::{Delivery, Reply};
 use crate::wire::Envelope;
 
@@ -42,6 +43,21 @@ pub fn respond(reply: Reply, request_id: String) -> Response {
             with_json(200, bytes, delivery)
         }
     }
+}
+
+/// Says what a quota of requests leaves, and to who was refused when to come back.
+pub fn tell_quota(response: &mut Response, left: Left) {
+    let mut rows = vec![
+        ("x-ratelimit-limit", left.limit),
+        ("x-ratelimit-remaining", left.remaining),
+        ("x-ratelimit-reset", left.reset),
+    ];
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        rows.push(("retry-after", left.reset));
+    }
+    response
+        .headers_mut()
+        .extend(rows.into_iter().map(|(name, n)| (HeaderName::from_static(name), HeaderValue::from(n))));
 }
 
 /// A JSON response without envelope.

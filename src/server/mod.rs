@@ -74,7 +74,9 @@ async fn serve(
     let namespace = request.headers().get("x-vault-namespace").cloned();
     let id = shared.random.uuid();
     let access = access.map(|Extension(access)| access).unwrap_or_default();
-    let result = match ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0), id.clone()).await {
+    let asked = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0), id.clone()).await;
+    let counted = asked.as_ref().ok().and_then(|asked| Some((shared.engine.counted_path(asked)?, asked.address)));
+    let result = match asked {
         Ok(incoming) if access.closes(&incoming.path) => Err(Error::silent(Kind::Unsupported)),
         Ok(incoming) if access.open_metrics && incoming.is_for_metrics() => shared.engine.metrics(&incoming).await,
         Ok(incoming) => shared.engine.handle(incoming).await,
@@ -84,6 +86,9 @@ async fn serve(
         Ok(reply) => answer::respond(reply, id),
         Err(error) => error::respond(&error, method.as_str(), &path),
     };
+    if let Some(left) = counted.and_then(|(path, address)| shared.engine.quota_left(&path, address)) {
+        answer::tell_quota(&mut response, left);
+    }
     if let Some(origin) = origin {
         cors::allow(response.headers_mut(), &origin);
     }

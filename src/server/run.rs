@@ -50,7 +50,11 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     let engine = Engine::new(Parts {
         raw,
         seal,
-        settings: Settings { limits: config.limits, cluster_name: config.cluster_name.clone() },
+        settings: Settings {
+            limits: config.limits,
+            cluster_name: config.cluster_name.clone(),
+            shown: config.sanitized(),
+        },
         plan: config.bootstrap.clone(),
         clock: Arc::new(SystemClock),
         random,

@@ -3,6 +3,7 @@
 mod audit;
 mod identity;
 mod kv;
+mod namespaces;
 mod sys;
 mod tokens;
 mod wrapping;

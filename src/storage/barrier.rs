@@ -162,8 +162,21 @@ impl Barrier {
         lock(&self.open).as_ref().map(look).ok_or(Error::Sealed)
     }
 
-    fn decrypt(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+    async fn decrypt(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+        if !self.read(|open| entries.iter().all(|entry| open.keyring.knows(&entry.value)))? {
+            self.reload().await?;
+        }
         self.read(|open| entries.into_iter().map(|entry| open.keyring.decrypt(entry)).collect())?
+    }
+
+    /// Takes the stored keyring over: another replica on the same store has begun a term.
+    async fn reload(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.changing.lock().await;
+        let root = self.read(|open| open.root.clone())?;
+        let (keyring, _) = self.stored(&root).await?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        *open = open.take().map(|_| Open { root, keyring });
+        Ok(())
     }
 
     fn encrypt(&self, ops: Vec<Op>) -> Result<Vec<Op>, Error> {
@@ -221,7 +234,7 @@ impl Backend for Barrier {
             return self.read(|_| None);
         }
         let entry = self.inner.get(key).await?;
-        self.read(|open| entry.map(|entry| open.keyring.decrypt(entry)).transpose())?
+        Ok(self.decrypt(entry.into_iter().collect()).await?.pop())
     }
 
     async fn range(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, Error> {
@@ -237,7 +250,7 @@ impl Backend for Barrier {
             last = more.last().map(|entry| entry.key.clone());
             found.extend(more.into_iter().filter(|entry| !entry.key.starts_with(RAW)));
         }
-        self.decrypt(found)
+        self.decrypt(found).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<(), Error> {
@@ -327,6 +340,31 @@ mod tests {
         again.unseal(Zeroizing::new(ROOT)).await.unwrap();
         assert_eq!(again.get("k").await.unwrap().unwrap().value, b"value");
         assert!(matches!(again.initialize(Zeroizing::new(ROOT), Txn::default()).await, Err(Error::Conflict(_))));
+    }
+
+    #[tokio::test]
+    async fn a_replica_learns_of_a_key_that_another_one_made() {
+        let (inner, first) = barrier().await;
+        let second = Barrier::new(inner.clone(), Arc::new(SystemClock), Arc::new(SystemRandom));
+        second.unseal(Zeroizing::new(ROOT)).await.unwrap();
+        let mut changes = second.watch("");
+        for (term, read_all) in [(2, false), (3, true)] {
+            first.rotate().await.unwrap();
+            put(&first, "k", b"value").await;
+            assert_eq!(changes.recv().await, Some(Event::Lagged), "to be read again");
+            let read = match read_all {
+                true => second.range("", None, 9).await.unwrap(),
+                false => second.get("k").await.unwrap().into_iter().collect(),
+            };
+            assert_eq!(read.iter().map(|entry| &*entry.value).collect::<Vec<_>>(), [b"value"]);
+            assert_eq!(second.key_status().unwrap().term, term);
+        }
+        put(&second, "k", b"other").await;
+        assert_eq!(first.get("k").await.unwrap().unwrap().value, b"other");
+        second.seal();
+        first.rotate().await.unwrap();
+        put(&first, "k", b"value").await;
+        assert!(matches!(second.get("k").await, Err(Error::Sealed)));
     }
 
     #[tokio::test]

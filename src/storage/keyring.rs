@@ -113,6 +113,13 @@ impl Keyring {
         cipher::encrypt_after(&header, &self.newest.key, name, plain, random)
     }
 
+    /// Whether the term of a record is here. One that is no record at all is none that is missing.
+    pub(super) fn knows(&self, record: &[u8]) -> bool {
+        let Some(([form, number @ ..], _)) = record.split_first_chunk::<HEADER>() else { return true };
+        let number = u32::from_be_bytes(*number);
+        *form != FORM || number == self.number || self.older.contains_key(&number)
+    }
+
     /// The entry with its value in clear.
     pub(super) fn decrypt(&self, entry: Entry) -> Result<Entry, Error> {
         match self.open_record(&entry.key, &entry.value) {

@@ -145,6 +145,7 @@ impl Audits {
         let test = entry::Request {
             id: self.random.uuid(),
             operation: "update",
+            namespace: None,
             path: "sys/audit/test".into(),
             data: Default::default(),
             token: None,

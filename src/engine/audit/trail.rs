@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::Enabled;
 use crate::audit::entry::{self, Mount, Who};
 use crate::base::{Clock, Secret, duration};
-use crate::engine::core::{Core, Session};
+use crate::engine::core::Core;
 use crate::engine::mount;
 use crate::engine::request::{Headers, Incoming, Reply};
+use crate::engine::session::Session;
 use crate::engine::token::Kind;
 use crate::wire::{Envelope, Error, Operation};
 
@@ -120,6 +121,10 @@ impl Core {
                 Operation::Write => "update",
                 Operation::Patch => "patch",
                 Operation::Delete => "delete",
+            },
+            namespace: match self.place.is_root() {
+                true => None,
+                false => Some((self.place.id.clone(), self.place.path.clone())),
             },
             path: incoming.path.clone(),
             data: incoming.fields.as_map().clone(),

@@ -61,7 +61,7 @@ impl Identity {
     }
 
     async fn read_entity(&self, by: &str, key: &str) -> Result<Answer, Error> {
-        Ok(Answer::data(self.find(by, key).await?.ok_or_else(Error::not_found)?.describe()))
+        Ok(Answer::data(self.find(by, key).await?.ok_or_else(Error::not_found)?.describe(&self.namespace)))
     }
 
     /// Creates, or updates the entity that the path, an `id` or a `name` means; fields that are left out stay as they are.
@@ -263,7 +263,7 @@ impl Identity {
                 _ => return Err(Error::bad_request("both 'alias_name' and 'alias_mount_accessor' must be set")),
             },
         };
-        Ok(found.map_or_else(Answer::empty, |entity| Answer::data(entity.describe())))
+        Ok(found.map_or_else(Answer::empty, |entity| Answer::data(entity.describe(&self.namespace))))
     }
 }
 

@@ -81,15 +81,15 @@ impl Entity {
         Auth { policies, identity_policies: self.policies.clone(), ..auth }
     }
 
-    /// As the API shows it.
-    pub fn describe(&self) -> Value {
+    /// As the API shows it, in the namespace of that id.
+    pub fn describe(&self, namespace: &str) -> Value {
         let aliases: Vec<_> = self.aliases.iter().map(|alias| alias.describe(&self.id)).collect();
         json!({
             "id": self.id, "name": self.name, "metadata": or_null(&self.metadata), "policies": self.policies,
             "disabled": self.disabled, "creation_time": self.created.to_string(),
             "last_update_time": self.updated.to_string(), "aliases": aliases, "merged_entity_ids": null,
             "direct_group_ids": [], "group_ids": [], "inherited_group_ids": [], "mfa_secrets": {},
-            "namespace_id": "root",
+            "namespace_id": namespace,
         })
     }
 }

@@ -48,9 +48,10 @@ impl Mount {
     }
 }
 
-/// All entities.
+/// All entities of a namespace.
 pub struct Identity {
     view: View,
+    namespace: String,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     cache: RwLock<HashMap<String, Arc<Entity>>>,
@@ -58,9 +59,16 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The entities in `view`.
-    pub fn new(view: View, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self { view, clock, random, cache: RwLock::default(), writing: Default::default() }
+    /// The entities in `view`, which are those of the namespace with that id.
+    pub fn new(view: View, namespace: &str, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self {
+            view,
+            namespace: namespace.to_owned(),
+            clock,
+            random,
+            cache: RwLock::default(),
+            writing: Default::default(),
+        }
     }
 
     /// The entity with that id.

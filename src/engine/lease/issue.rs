@@ -12,6 +12,7 @@ use crate::auth::{LeaseOwner, Workload};
 use crate::base::clock::seconds_between;
 use crate::base::{Timestamp, gate};
 use crate::engine::mount::Mounted;
+use crate::engine::namespace::{Place, id_in};
 use crate::engine::request::Delivery;
 use crate::engine::token::{Found, Kind as TokenKind};
 use crate::engine::ttl::{self, Limits, Wish};
@@ -50,8 +51,10 @@ pub struct Asker {
 
 impl Asker {
     /// Whose the lease is; `None`: the token's own. What is left to the token's login is not for a request to choose.
-    fn workload(&self, owner: &LeaseOwner) -> Result<Option<Workload>, Error> {
-        match (owner, &self.workload) {
+    /// Workloads are a matter of the namespace that a login belongs to: below it a lease is its token's.
+    fn workload(&self, place: &Place) -> Result<Option<Workload>, Error> {
+        let own = id_in(&self.token.hash) == place.id;
+        match (if own { &self.token.token.owner } else { &LeaseOwner::Token }, &self.workload) {
             (LeaseOwner::Workload(workload), _) => Ok(Some(workload.clone())),
             (LeaseOwner::Requester { namespace, service_account }, Some(named)) => {
                 let workload = Workload::named(namespace, named)?;
@@ -98,7 +101,7 @@ impl Leases {
         let increment = offer.requested.unwrap_or(0);
         let wish = Wish { increment, role_ttl: default_ttl, role_max: max_ttl, ..Wish::default() };
         // Nobody can end what hangs on a batch token, so it ends with it at the latest.
-        let batch = found.token.kind == TokenKind::Batch && asker.workload(&found.token.owner)?.is_none();
+        let batch = found.token.kind == TokenKind::Batch && asker.workload(&self.place)?.is_none();
         let until = found.token.expires.filter(|_| batch);
         let limits = capped(mounted.entry.limits(self.limits), now, until);
         let granted = ttl::grant(&wish, &limits, now, now).ok_or_else(|| Error::bad_request("ttl must be positive"))?;
@@ -118,7 +121,7 @@ impl Leases {
             until,
         };
         // A spare was counted when it was made.
-        let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(path).await?) };
+        let room = if stocked.is_some() { None } else { Some(self.quotas.reserve(&self.place.full(path)).await?) };
         let (opener, recorded) = gate::new();
         let recording = async {
             let lease = self.record(lease, &mounted.entry.uuid, asker, stocked.is_some(), &offer.expect).await?;
@@ -163,7 +166,7 @@ impl Leases {
             revoking: None,
             until: None,
         };
-        let room = self.quotas.reserve(path).await?;
+        let room = self.quotas.reserve(&self.place.full(path)).await?;
         let (opener, recorded) = gate::new();
         let recording = async {
             let mut txn = Txn { expect: offer.expect, ops: Vec::new() };
@@ -184,7 +187,7 @@ impl Leases {
     }
 
     fn new_id(&self, path: &str) -> String {
-        format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24))
+        self.place.mark(format!("{}/{}", path.trim_end_matches('/'), self.random.base62(24)))
     }
 
     /// Commits a lease in one transaction, on condition that token (of a batch token: its parent), workload, mount and what the offer was made from are
@@ -203,12 +206,13 @@ impl Leases {
             if let Some(hash) = found.lease_holder() {
                 let holder = self.tokens.find_hash(hash.to_owned()).await?.ok_or_else(Error::denied)?;
                 txn.expect.push((self.tokens.key(&holder.hash), holder.version));
+                self.tokens.stage_abroad(&mut txn, &holder.hash)?;
             }
             txn.expect.push(self.mounts.expectation());
             if self.mounts.get(&lease.mount).is_none_or(|m| m.entry.uuid != mount_uuid || m.entry.tainted) {
                 return Err(Error::not_found());
             }
-            if let Some(workload) = asker.workload(&found.token.owner)? {
+            if let Some(workload) = asker.workload(&self.place)? {
                 txn.expect.push((self.tombstones.full_key(&workload.uid), 0));
                 lease.owner = Owner::Workload(workload);
             }

@@ -1,13 +1,14 @@
 //! Leases: the record of every credential that exists, made before the credential and removed after it.
 //!
 //! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked, `book.rs` shows each
-//! secrets engine its own, `trace.rs` tells whose credential is whose.
+//! secrets engine its own, `trace.rs` tells whose credential is whose, `peers.rs` reaches into other namespaces.
 //!
 //! Keys below `lease/`: `id/<lease id>` the record, `owner/<owner>/<lease id>` the index by owner,
 //! `queue/<group>/<time>/<lease id>` what waits to be revoked, by the connection that it needs.
 
 pub mod book;
 pub mod issue;
+pub mod peers;
 pub mod revoke;
 pub mod tidy;
 pub mod trace;
@@ -24,8 +25,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 
+use self::peers::Peers;
 use super::due::{Due, Index};
 use super::mount::Table;
+use super::namespace::Place;
 use super::quota::Quotas;
 use super::token::Tokens;
 use super::ttl::Limits;
@@ -64,7 +67,7 @@ fn workload_folder(uid: &str) -> String {
 /// A stored lease.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Lease {
-    /// `<request path>/<24 base62>`.
+    /// `<request path>/<24 base62>`, and `.<namespace id>` outside root.
     pub id: String,
     /// The mount that made the credential, `database/`.
     pub mount: String,
@@ -114,15 +117,17 @@ pub struct Attempt {
     pub error: String,
 }
 
-/// All leases, and what ends them.
+/// All leases of a namespace, and what ends them.
 pub struct Leases {
+    place: Place,
+    peers: Arc<Peers>,
     view: View,
     due: Index,
     tombstones: View,
     mounts: Arc<Table<dyn SecretsEngine>>,
     tokens: Arc<Tokens>,
     limits: Limits,
-    quotas: Quotas,
+    quotas: Arc<Quotas>,
     /// What happened since the start.
     pub counts: Counts,
     clock: Arc<dyn Clock>,
@@ -149,6 +154,10 @@ pub struct Counts {
 
 /// What [`Leases::open`] needs.
 pub struct Parts {
+    /// The namespace that they belong to.
+    pub place: Place,
+    /// The leases of the others.
+    pub peers: Arc<Peers>,
     /// The engine's own part of the store.
     pub view: View,
     /// The due index that tokens share.
@@ -159,8 +168,8 @@ pub struct Parts {
     pub tokens: Arc<Tokens>,
     /// The server's limits.
     pub limits: Limits,
-    /// The quotas of leases.
-    pub quotas: Quotas,
+    /// The quotas of leases, which are about all namespaces.
+    pub quotas: Arc<Quotas>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -171,7 +180,9 @@ impl Leases {
     /// The leases of a store, and the channel on which undelivered ones are reported to [`Leases::run`].
     pub fn open(parts: Parts) -> (Arc<Self>, mpsc::UnboundedReceiver<String>) {
         let (undelivered, receiver) = mpsc::unbounded_channel();
-        let leases = Self {
+        let leases = Arc::new(Self {
+            place: parts.place,
+            peers: parts.peers,
             tombstones: parts.view.sub("workload-ended"),
             view: parts.view.sub("lease"),
             due: parts.due,
@@ -184,13 +195,9 @@ impl Leases {
             random: parts.random,
             groups: Mutex::default(),
             undelivered,
-        };
-        (Arc::new(leases), receiver)
-    }
-
-    /// The quotas of leases.
-    pub fn quotas(&self) -> &Quotas {
-        &self.quotas
+        });
+        leases.peers.add(&leases);
+        (leases, receiver)
     }
 
     /// The lease, whatever its state.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::{Attempt, Lease, Leases, Owner, record_key, workload_folder};
+use super::{Attempt, Lease, Leases, record_key, workload_folder};
 use crate::base::Timestamp;
 use crate::base::clock::add_seconds;
 use crate::engine::due::{self, Due};
@@ -172,7 +172,7 @@ impl Leases {
                 Err(StorageError::Conflict(_)) => {}
                 Ok(()) => {
                     // Whoever forgets it gives its room back, once.
-                    self.quotas.release(path_of(&lease.id)).await;
+                    self.quotas.release(&self.place.full(path_of(&lease.id))).await;
                     return Ok(());
                 }
                 result => return result,
@@ -187,25 +187,32 @@ impl Leases {
         self.view.stage_put(txn, &queue_key(group, at, id), &Attempt::default())
     }
 
-    /// Ends a token: its leases are marked, its children end the same way, then it is forgotten.
+    /// Ends a token: its leases are marked, its children end the same way, then it is forgotten. Leases and children may be in
+    /// other namespaces.
     ///
     /// # Errors
     /// What the store says; the due index then brings it up again.
     pub async fn end_token(self: &Arc<Self>, hash: &str) -> Result<(), StorageError> {
         let mut open = vec![(hash.to_owned(), false)];
         while let Some((hash, children_done)) = open.pop() {
+            let Some(home) = self.home_of(&hash) else { continue };
             if !children_done {
-                let Some(found) = self.tokens.mark_revoking(&hash).await? else { continue };
-                let children = self.tokens.children(&found.hash).await?;
+                let Some(found) = home.tokens.mark_revoking(&hash).await? else { continue };
+                let children = home.tokens.children(&found.hash).await?;
                 open.push((hash, true));
                 open.extend(children.into_iter().map(|child| (child, false)));
                 continue;
             }
-            for batch in self.owned(&Owner::Token(hash.clone())).await?.chunks(BATCH) {
-                self.mark(batch).await?;
+            for (leases, owned) in home.everywhere(&hash).await? {
+                for batch in owned.chunks(BATCH) {
+                    leases.mark(batch).await?;
+                }
+                if leases.place != self.place && !owned.is_empty() {
+                    leases.wake_queues().await?;
+                }
             }
-            if let Some(found) = self.tokens.read(hash).await? {
-                self.tokens.remove(&found).await?;
+            if let Some(found) = home.tokens.read(hash).await? {
+                home.tokens.remove(&found).await?;
             }
         }
         self.wake_queues().await

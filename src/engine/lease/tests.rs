@@ -20,20 +20,21 @@ use crate::engine::mount;
 use crate::engine::token::{Kind as TokenKind, Token};
 use crate::engine::token_create::from_login;
 use crate::secrets::{Make, Offer, Outcome, Terms};
+use crate::storage::Backend;
 use crate::storage::memory::Memory;
 use crate::wire::{Error, Fields, Kind, Request, Route};
 
 /// Databases by name; a user exists in one of them. `down` ones refuse everything.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     users: Mutex<BTreeSet<(String, String)>>,
-    down: Mutex<BTreeSet<String>>,
+    pub(super) down: Mutex<BTreeSet<String>>,
     attempts: AtomicUsize,
     make_fails: Mutex<bool>,
 }
 
 impl World {
-    fn users(&self, database: &str) -> usize {
+    pub(super) fn users(&self, database: &str) -> usize {
         self.users.lock().unwrap().iter().filter(|(name, _)| name == database).count()
     }
 
@@ -95,22 +96,38 @@ impl SecretsEngine for Fake {
     async fn close(&self) {}
 }
 
-struct Bench {
-    world: Arc<World>,
-    clock: ManualClock,
-    store: View,
-    tokens: Arc<Tokens>,
-    leases: Arc<Leases>,
+pub(super) struct Bench {
+    pub(super) world: Arc<World>,
+    pub(super) clock: ManualClock,
+    pub(super) store: View,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) leases: Arc<Leases>,
     names: AtomicUsize,
     _stop: Trigger,
 }
 
 impl Bench {
-    async fn new() -> Self {
-        let world = Arc::new(World::default());
+    pub(super) async fn new() -> Self {
         let clock = ManualClock::new(Timestamp::from_second(1_000_000).unwrap());
+        Self::at(Place::default(), Arc::new(Memory::default()), Arc::default(), Arc::default(), clock).await
+    }
+
+    /// A namespace below, in the same store and with the same databases.
+    pub(super) async fn below(&self) -> Self {
+        let place = Place { id: "team01".into(), path: "team/".into() };
+        let peers = self.leases.peers.clone();
+        Self::at(place, self.store.store().clone(), peers, self.world.clone(), self.clock.clone()).await
+    }
+
+    async fn at(
+        place: Place,
+        backend: Arc<dyn Backend>,
+        peers: Arc<Peers>,
+        world: Arc<World>,
+        clock: ManualClock,
+    ) -> Self {
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
-        let store = View::new(Arc::new(Memory::default()), "");
+        let store = View::new(backend, format!("{}sys/", place.prefix()));
         let open: mount::Open<dyn SecretsEngine> = {
             let world = world.clone();
             Box::new(move |_| Some(Arc::new(Fake(world.clone()))))
@@ -120,15 +137,17 @@ impl Bench {
         mounts.add(mount::new_entry("db", false, &fields, &*random).unwrap()).await.unwrap();
         let due = Index::new(store.sub("due"));
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let tokens = Tokens::open(store.sub("token"), due.clone(), shared.clone(), random.clone()).await.unwrap();
-        let tokens = Arc::new(tokens);
+        let tokens = Tokens::open(store.sub("token"), place.clone(), due.clone(), shared.clone(), random.clone()).await;
+        let tokens = Arc::new(tokens.unwrap());
         let (leases, undelivered) = Leases::open(Parts {
+            place,
+            peers,
             view: store.clone(),
             due,
             mounts,
             tokens: tokens.clone(),
             limits: Limits::default(),
-            quotas: Quotas::load(store.sub("quota"), store.sub("lease")).await.unwrap(),
+            quotas: Arc::new(Quotas::load(store.sub("quota"), store.sub("lease")).await.unwrap()),
             clock: shared,
             random,
         });
@@ -141,7 +160,7 @@ impl Bench {
         self.leases.census(None).await.unwrap().workloads
     }
 
-    async fn token(&self, owner: LeaseOwner) -> String {
+    pub(super) async fn token(&self, owner: LeaseOwner) -> String {
         let login = Login {
             display_name: "t".into(),
             metadata: Default::default(),
@@ -166,7 +185,7 @@ impl Bench {
         self.issue_to(database, Asker { token, workload: workload.map(str::to_owned) }).await
     }
 
-    async fn issue_to(&self, database: &str, asker: Asker) -> Result<Issued, Error> {
+    pub(super) async fn issue_to(&self, database: &str, asker: Asker) -> Result<Issued, Error> {
         let user = format!("u{}", self.names.fetch_add(1, Ordering::SeqCst));
         let mounted = self.leases.mounts.get("db/").unwrap();
         let offer = Offer {
@@ -189,7 +208,7 @@ impl Bench {
     }
 
     /// Waits, without moving the clock, until the background work has brought about what is expected.
-    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+    pub(super) async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
         for _ in 0..100_000 {
             if condition().await {
                 return;
@@ -199,7 +218,7 @@ impl Bench {
         panic!("this did not come about: {what}");
     }
 
-    async fn count(&self) -> usize {
+    pub(super) async fn count(&self) -> usize {
         self.leases.below("db").await.unwrap().len()
     }
 }
@@ -382,12 +401,14 @@ async fn a_restart_goes_on_with_what_was_marked() {
     bench.until("it was tried", async || !bench.leases.stuck(1).await.unwrap().0.is_empty()).await;
     bench.world.down.lock().unwrap().clear();
     let (again, undelivered) = Leases::open(Parts {
+        place: Place::default(),
+        peers: Arc::default(),
         view: bench.store.clone(),
         due: Index::new(bench.store.sub("due")),
         mounts: bench.leases.mounts.clone(),
         tokens: bench.tokens.clone(),
         limits: Limits::default(),
-        quotas: Quotas::load(bench.store.sub("quota"), bench.store.sub("lease")).await.unwrap(),
+        quotas: Arc::new(Quotas::load(bench.store.sub("quota"), bench.store.sub("lease")).await.unwrap()),
         clock: Arc::new(bench.clock.clone()),
         random: Arc::new(SeededRandom::new(2)),
     });

@@ -21,7 +21,7 @@ mod tests;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::api::{open_area, refuse_pgp, twin_area};
+pub(super) use self::api::{Area, open_area, refuse_pgp, twin_area};
 pub use self::keeper::{Initialized, Keeper};
 pub use self::static_seal::{SealKey, StaticSeal};
 use crate::storage::cipher::Key;

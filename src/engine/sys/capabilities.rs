@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::core::{Core, Session};
+use crate::engine::core::Core;
 use crate::engine::policies::Access;
 use crate::engine::request::Reply;
+use crate::engine::session::Session;
 use crate::wire::{Answer, Error, Fields, Kind, Operation};
 
 impl Core {
@@ -28,14 +29,16 @@ impl Core {
         if paths.is_empty() {
             return Err(Error::bad_request("paths must be supplied"));
         }
-        let access = match which {
-            "capabilities" => self.access_of_token(fields).await?,
-            "capabilities-accessor" => self.access_of_accessor(fields).await?,
-            _ => session.access.clone(),
+        let other = match which {
+            "capabilities" => Some(self.access_of_token(fields).await?),
+            "capabilities-accessor" => Some(self.access_of_accessor(fields).await?),
+            _ => None,
         };
-        let mut data: Map<_, _> = paths.iter().map(|path| (path.clone(), json!(access.capabilities(path)))).collect();
+        let of =
+            |path: &str| other.as_ref().map_or_else(|| session.capabilities(path), |other| other.capabilities(path));
+        let mut data: Map<_, _> = paths.iter().map(|path| (path.clone(), json!(of(path)))).collect();
         if let [path] = &paths[..] {
-            data.insert("capabilities".into(), json!(access.capabilities(path)));
+            data.insert("capabilities".into(), json!(of(path)));
         }
         Ok(Reply::duplicated(Answer::data(data.into())))
     }
@@ -60,7 +63,7 @@ impl Core {
             return Err(Error::unsupported_operation());
         }
         let (mut exact, mut glob) = (Map::new(), Map::new());
-        for (path, prefix, capabilities) in session.access.rules() {
+        for (path, prefix, capabilities) in session.rules() {
             let rule: Value = json!({ "capabilities": capabilities });
             if prefix {
                 glob.insert(path, rule)
@@ -69,7 +72,7 @@ impl Core {
             };
         }
         Ok(Reply::answer(Answer::data(json!({
-            "root": session.access.is_root(), "exact_paths": exact, "glob_paths": glob, "chroot_namespace": "",
+            "root": session.is_root(), "exact_paths": exact, "glob_paths": glob, "chroot_namespace": self.place.path,
         }))))
     }
 }

@@ -1,4 +1,4 @@
-//! `sys/config/cors` and `sys/config/ui/headers`: what browsers are told (vault-api.md 0.1).
+//! `sys/config/cors` and `sys/config/ui/headers`: what browsers are told (vault-api.md 0.1); `sys/config/state/sanitized`.
 
 use serde_json::json;
 
@@ -9,6 +9,12 @@ use crate::wire::{Answer, Error, Fields, Operation};
 
 impl Core {
     pub(super) async fn sys_config(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
+        if path == "state/sanitized" {
+            return match operation {
+                Operation::Read => Ok(Reply::answer(Answer::data(self.settings.shown.clone()))),
+                _ => Err(Error::unsupported_operation()),
+            };
+        }
         if path == "cors" {
             return self.sys_cors(operation, fields).await;
         }

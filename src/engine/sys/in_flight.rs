@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::base::Timestamp;
 use crate::engine::core::Core;
+use crate::engine::namespace::Place;
 use crate::engine::request::{Incoming, Reply};
 use crate::wire::{Error, Operation};
 
@@ -34,9 +35,10 @@ impl Flights {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::engine) fn begin(&self, incoming: &Incoming, since: Timestamp) -> Under {
+    pub(in crate::engine) fn begin(&self, incoming: &Incoming, place: &Place, since: Timestamp) -> Under {
         let address = incoming.address.map_or_else(String::new, |address| format!("{address}:{}", incoming.port));
-        let flight = Flight { since, address, path: format!("/v1/{}", incoming.path), operation: incoming.operation };
+        let path = format!("/v1/{}", place.full(&incoming.path));
+        let flight = Flight { since, address, path, operation: incoming.operation };
         self.rows().insert(incoming.id.clone(), flight);
         Under { flights: self.clone(), id: incoming.id.clone() }
     }

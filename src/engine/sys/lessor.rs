@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
-use crate::engine::core::{Core, OWN, Session, caller};
+use crate::engine::core::Core;
+use crate::engine::issuing::OWN;
 use crate::engine::request::{Incoming, Reply};
+use crate::engine::session::{Session, caller};
 use crate::secrets::Outcome;
 use crate::wire::{Answer, Error, Fields, Operation, Request};
 

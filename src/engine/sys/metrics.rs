@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::base::Timestamp;
 use crate::engine::core::Core;
+use crate::engine::lease::Counts;
 use crate::engine::request::Reply;
 use crate::secrets::Sample;
 use crate::wire::{Error, Fields, Operation};
@@ -37,44 +38,54 @@ impl Core {
         })
     }
 
+    /// Of the whole engine: counters are sums over all namespaces, mounts are named as root has them.
     async fn families(&self) -> Result<Vec<Family>, Error> {
-        let counts = &self.leases.counts;
-        let counter = |name, help, count: &AtomicU64| Family {
-            name,
-            kind: "counter",
-            help,
-            rows: vec![(Vec::new(), count.load(Ordering::Relaxed))],
+        let below = self.directory.below("");
+        let cores: Vec<&Core> = [self].into_iter().chain(below.iter().map(|space| &*space.core)).collect();
+        let counter = |name, help, count: fn(&Counts) -> &AtomicU64| {
+            let total = cores.iter().map(|core| count(&core.leases.counts).load(Ordering::Relaxed)).sum();
+            Family { name, kind: "counter", help, rows: vec![(Vec::new(), total)] }
         };
         let mut families = vec![
-            counter("lessor_leases_issued_total", "Credentials made and answered.", &counts.issued),
-            counter("lessor_leases_renewed_total", "Leases prolonged.", &counts.renewed),
-            counter("lessor_leases_revoked_total", "Credentials dropped.", &counts.revoked),
-            counter("lessor_revocations_failed_total", "Attempts to drop a credential that failed.", &counts.failed),
-            counter("lessor_leases_forced_total", "Credentials given up by force.", &counts.forced),
+            counter("lessor_leases_issued_total", "Credentials made and answered.", |counts| &counts.issued),
+            counter("lessor_leases_renewed_total", "Leases prolonged.", |counts| &counts.renewed),
+            counter("lessor_leases_revoked_total", "Credentials dropped.", |counts| &counts.revoked),
+            counter("lessor_revocations_failed_total", "Attempts to drop a credential that failed.", |counts| {
+                &counts.failed
+            }),
+            counter("lessor_leases_forced_total", "Credentials given up by force.", |counts| &counts.forced),
         ];
-        families.extend(self.backlog_families().await?);
-        for mounted in self.mounts.all() {
-            for sample in mounted.plugin.samples().await {
-                add(&mut families, &mounted.entry.path, sample);
+        let gauge = |name, help| Family { name, kind: "gauge", help, rows: Vec::new() };
+        let mut backlog = [
+            gauge("lessor_revocations_waiting", "Revocations that wait, by mount and connection."),
+            gauge("lessor_revocations_stuck", "Those of them that have failed at least once."),
+        ];
+        for core in &cores {
+            core.add_backlog(&mut backlog).await?;
+        }
+        families.extend(backlog);
+        for core in &cores {
+            for mounted in core.mounts.all() {
+                for sample in mounted.plugin.samples().await {
+                    add(&mut families, &core.place.full(&mounted.entry.path), sample);
+                }
             }
         }
         Ok(families)
     }
 
-    async fn backlog_families(&self) -> Result<[Family; 2], Error> {
-        let gauge = |name, help| Family { name, kind: "gauge", help, rows: Vec::new() };
-        let mut waiting = gauge("lessor_revocations_waiting", "Revocations that wait, by mount and connection.");
-        let mut stuck = gauge("lessor_revocations_stuck", "Those of them that have failed at least once.");
+    async fn add_backlog(&self, [waiting, stuck]: &mut [Family; 2]) -> Result<(), Error> {
         for (group, count, failed) in self.leases.backlog(COUNTED).await? {
             let (uuid, connection) = group.split_once('.').unwrap_or((&group, ""));
             let mounts = self.mounts.all();
             let mount = mounts.iter().find(|mounted| mounted.entry.uuid == uuid);
-            let mount = mount.map_or_else(|| uuid.to_owned(), |mounted| mounted.entry.path.clone());
+            let mount =
+                mount.map_or_else(|| uuid.to_owned(), |mounted| self.place.full(&mounted.entry.path).into_owned());
             let labels = vec![("mount", mount), ("connection", connection.to_owned())];
             waiting.rows.push((labels.clone(), count as u64));
             stuck.rows.push((labels, failed as u64));
         }
-        Ok([waiting, stuck])
+        Ok(())
     }
 }
 

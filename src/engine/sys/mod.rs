@@ -8,8 +8,10 @@ mod host;
 mod in_flight;
 mod leases;
 mod lessor;
+mod loggers;
 mod metrics;
 mod mounts;
+mod namespaces;
 mod password_policies;
 mod plugins;
 mod policies;
@@ -20,13 +22,15 @@ mod rotate;
 pub(super) mod routes;
 mod tools;
 mod trace;
+mod version_history;
 
 pub(super) use self::in_flight::Flights;
 pub(super) use self::remount::Moves;
 
-use super::core::{Core, Session};
+use super::core::Core;
 use super::request::{Incoming, Reply};
 use super::seal;
+use super::session::Session;
 use crate::wire::{Answer, Error, Fields, Operation};
 
 impl Core {
@@ -63,6 +67,7 @@ impl Core {
             "renew" | "revoke" | "revoke-prefix" | "revoke-force" => self.sys_leases(operation, path, fields).await,
             "internal" => match rest.strip_prefix("ui/mounts/") {
                 Some(path) => self.mount_of(path, session),
+                None if rest == "ui/namespaces" => self.visible_namespaces(operation, session),
                 None if rest == "ui/resultant-acl" => self.resultant_acl(operation, session),
                 None => Err(Error::unsupported_path()),
             },
@@ -74,7 +79,10 @@ impl Core {
             "in-flight-req" if rest.is_empty() => self.sys_in_flight(operation),
             "plugins" => self.sys_plugins(operation, rest),
             "remount" => self.sys_remount(operation, rest, fields).await,
+            "version-history" if rest.is_empty() => self.sys_version_history(operation).await,
+            "loggers" => self.sys_loggers(operation, rest, fields),
             "tools" => self.sys_tools(operation, rest, fields),
+            "namespaces" => self.sys_namespaces(operation, rest, fields, session).await,
             "lessor" => self.sys_lessor(incoming, rest, fields, session).await,
             "metrics" if rest.is_empty() => self.sys_metrics(operation, fields).await,
             "quotas" => self.sys_quotas(operation, rest, fields).await,

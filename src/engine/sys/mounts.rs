@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::builtin;
-use crate::engine::core::{Core, Session};
+use crate::engine::core::Core;
 use crate::engine::lease::revoke::Wait;
 use crate::engine::mount::{self, Entry, Mounted, Table};
 use crate::engine::request::{Incoming, Reply};
+use crate::engine::session::Session;
 use crate::secrets::kv;
 use crate::wire::{Answer, Error, Fields, Kind, Operation};
 
@@ -50,6 +51,7 @@ impl Core {
                 if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
                     return Err(Error::bad_request(format!("path is already in use at {name}")));
                 }
+                self.check_free(&name)?;
                 self.mounts.add(mount::new_entry(path, false, fields, &*self.random)?).await?;
                 if let Some(mounted) = self.mounts.get(&name) {
                     self.set_going(&mounted);
@@ -64,7 +66,7 @@ impl Core {
     /// Refuses new requests first, then revokes every lease, then removes the mount: no lease loses its engine. Where a
     /// credential cannot be dropped the mount stays, answering nothing, until it can be, or until it is removed by force,
     /// which says which leases' users are left behind.
-    async fn unmount(&self, name: &str, force: bool) -> Result<Reply, Error> {
+    pub(in crate::engine) async fn unmount(&self, name: &str, force: bool) -> Result<Reply, Error> {
         check_reserved("unmount", name)?;
         let Some(mounted) = self.mounts.get(name) else { return Ok(Reply::Empty(204)) };
         self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
@@ -87,8 +89,16 @@ impl Core {
         Ok(Reply::answer(Answer::data(json!({ "left_behind": left })).warn(warning)))
     }
 
+    /// Refuses a path that belongs to a namespace, or that one lies below.
+    pub(super) fn check_free(&self, name: &str) -> Result<(), Error> {
+        match self.directory.hidden_by(&self.place.path, &self.place.full(name)) {
+            Some(other) => Err(Error::bad_request(format!("path is already in use at {other}"))),
+            None => Ok(()),
+        }
+    }
+
     async fn wipe(&self, prefix: &str) -> Result<(), Error> {
-        let view = crate::storage::View::new(self.store().clone(), prefix);
+        let view = self.stored(prefix);
         for key in view.keys("").await? {
             view.delete(&key).await?;
         }
@@ -194,7 +204,7 @@ impl Core {
         }
         let session = self.optional_session(incoming).await?;
         let visible = |path: &str, entry: &Entry| match &session {
-            Some(session) => session.access.reaches(path),
+            Some(session) => session.reaches(path),
             None => entry.listing_visibility == "unauth",
         };
         let row = |entry: &Entry, login: bool| match &session {
@@ -206,7 +216,7 @@ impl Core {
             secret.insert(mounted.entry.path.clone(), row(&mounted.entry, false));
         }
         if let Some(session) = &session {
-            let reached = builtin::SECRETS.iter().filter(|builtin| session.access.reaches(builtin.path()));
+            let reached = builtin::SECRETS.iter().filter(|builtin| session.reaches(builtin.path()));
             secret.extend(reached.map(|builtin| (builtin.path().to_owned(), builtin.describe(false))));
         }
         for mounted in self.methods.all() {
@@ -237,7 +247,7 @@ impl Core {
             },
         };
         let (mount, mut data) = found.ok_or_else(refused)?;
-        if !session.access.reaches(&mount) {
+        if !session.reaches(&mount) {
             return Err(refused());
         }
         data["path"] = json!(mount);

@@ -9,7 +9,7 @@ use crate::wire::{Answer, Error, Fields, Operation};
 
 impl Core {
     pub(super) async fn sys_quotas(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
-        let quotas = self.leases.quotas();
+        let quotas = &self.quotas;
         let (kind, name) = path.split_once('/').unwrap_or((path, ""));
         match kind {
             "rate-limit" => return self.sys_rate_limits(operation, name, fields).await,
@@ -41,15 +41,24 @@ impl Core {
 
     /// The quota that a write asks for; fields that it leaves out stay as they are.
     async fn read_quota(&self, name: &str, fields: &Fields) -> Result<Quota, Error> {
-        let before = self.leases.quotas().get(name).await.map(|(quota, _)| quota);
+        let before = self.quotas.get(name).await.map(|(quota, _)| quota);
         let path = fields.string("path")?.map(|path| path.trim_start_matches('/').to_owned());
         let path = path.or(before.as_ref().map(|quota| quota.path.clone())).unwrap_or_default();
-        if !path.is_empty() && self.mounts.route(&format!("{path}/")).or(self.mounts.route(&path)).is_none() {
+        if !path.is_empty() && !self.has_mount(&path) {
             return Err(Error::bad_request(format!("path: nothing is mounted at {path:?}")));
         }
         let max = fields.int("max_leases")?.map(|max| u64::try_from(max).unwrap_or(0));
         let max_leases = max.or(before.map(|quota| quota.max_leases)).filter(|max| *max > 0);
         let max_leases = max_leases.ok_or_else(|| Error::bad_request("max_leases must be a number above 0"))?;
         Ok(Quota { path, max_leases })
+    }
+
+    /// Whether secrets engines can be at or below a path: it lies in a mount, here or in a namespace, or is a namespace.
+    fn has_mount(&self, path: &str) -> bool {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        match self.directory.split(&folder) {
+            Some((space, rest)) => rest.is_empty() || space.core.mounts.route(rest).is_some(),
+            None => self.mounts.route(&folder).is_some(),
+        }
     }
 }

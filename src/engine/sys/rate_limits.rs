@@ -68,8 +68,15 @@ impl Core {
         })
     }
 
-    /// Whether anything answers at or below a path.
+    /// Whether anything answers at or below a path, here or in a namespace.
     fn is_served(&self, path: &str) -> bool {
+        match self.directory.split(&format!("{}/", path.trim_end_matches(['/', '*']))) {
+            Some((space, rest)) => rest.is_empty() || space.core.serves(rest.trim_end_matches('/')),
+            None => self.serves(path),
+        }
+    }
+
+    fn serves(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches(['/', '*']));
         match path.split_once('/') {
             Some(("auth", rest)) => {
@@ -89,16 +96,15 @@ impl Core {
         match operation {
             Operation::Read => Ok(Reply::answer(Answer::data(json!({
                 "enable_rate_limit_audit_logging": settings.enable_rate_limit_audit_logging,
-                "enable_rate_limit_response_headers": false,
+                "enable_rate_limit_response_headers": settings.enable_rate_limit_response_headers,
                 "rate_limit_exempt_paths": settings.rate_limit_exempt_paths,
             })))),
             Operation::Write => {
                 if let Some(flag) = fields.bool("enable_rate_limit_audit_logging")? {
                     settings.enable_rate_limit_audit_logging = flag;
                 }
-                if fields.bool("enable_rate_limit_response_headers")?.unwrap_or(false) {
-                    let text = "enable_rate_limit_response_headers: headers with the state of quotas are not offered";
-                    return Err(Error::bad_request(text));
+                if let Some(flag) = fields.bool("enable_rate_limit_response_headers")? {
+                    settings.enable_rate_limit_response_headers = flag;
                 }
                 if let Some(paths) = fields.comma_list("rate_limit_exempt_paths")? {
                     settings.rate_limit_exempt_paths = paths;

@@ -71,6 +71,7 @@ impl Core {
     async fn move_secrets(&self, from: &str, to: &str) -> Result<(), Error> {
         super::mounts::check_reserved("remount", from)?;
         super::mounts::check_reserved("remount something at", to)?;
+        self.check_free(to)?;
         let mounted = movable(&self.mounts, from, to)?;
         self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
         let ids = self.leases.below(from).await?;

@@ -60,6 +60,10 @@ fn hash(algorithm: Option<&str>, fields: &Fields) -> Result<Reply, Error> {
         "sha2-256" => sha2::Sha256::digest(&input).to_vec(),
         "sha2-384" => sha2::Sha384::digest(&input).to_vec(),
         "sha2-512" => sha2::Sha512::digest(&input).to_vec(),
+        "sha3-224" => sha3::Sha3_224::digest(&input).to_vec(),
+        "sha3-256" => sha3::Sha3_256::digest(&input).to_vec(),
+        "sha3-384" => sha3::Sha3_384::digest(&input).to_vec(),
+        "sha3-512" => sha3::Sha3_512::digest(&input).to_vec(),
         other => return Err(Error::bad_request(format!("unsupported algorithm {other}"))),
     };
     let text = encoded(&digest, fields.string("format")?.as_deref(), "hex")?;
@@ -91,6 +95,7 @@ mod tests {
         let a = json!({ "input": "YQ==" });
         assert_eq!(of(None, a.clone()), "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb");
         assert!(of(Some("sha2-512"), a.clone()).starts_with("1f40fc92da241694750979ee6cf582f2"));
+        assert!(of(Some("sha3-256"), a.clone()).starts_with("80084bf2fba02475726feb2cab2d8215"));
         assert_eq!(of(None, json!({ "input": "YQ==", "format": "base64" })).len(), 44);
         assert_eq!(of(Some("md5"), a), "unsupported algorithm md5");
         assert_eq!(of(None, json!({ "input": "!" })), "unable to decode input as base64");

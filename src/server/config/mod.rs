@@ -4,6 +4,7 @@ mod bootstrap;
 mod files;
 mod foreign;
 mod listener;
+mod sanitized;
 mod seal;
 mod storage;
 

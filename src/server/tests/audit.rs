@@ -183,3 +183,36 @@ async fn audit_is_for_administrators() {
         assert_eq!(server.ask(token, "POST", "sys/audit-hash/one", json!({ "input": "a" })).await.status, 403);
     }
 }
+
+#[tokio::test]
+async fn requests_with_shares_are_recorded_and_questions_for_the_state_are_not() {
+    let server = Server::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    enable(&server, "one", &path).await;
+    let begun = server.ask("", "PUT", "sys/generate-root/attempt", json!({})).await;
+    let (nonce, otp) = (begun.body["nonce"].clone(), begun.body["otp"].as_str().unwrap().to_owned());
+    let share = "Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LWNhbmE=";
+    let wrong = server.ask("", "PUT", "sys/generate-root/update", json!({ "nonce": nonce, "key": share })).await;
+    assert_eq!(wrong.status, 400);
+    server.ask("", "GET", "sys/rekey-recovery-key/init", Value::Null).await;
+    for path in ["sys/health", "sys/seal-status", "sys/leader", "sys/init"] {
+        server.ask("", "GET", path, Value::Null).await;
+    }
+    server.ask("", "PUT", "sys/unseal", json!({ "key": share })).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(share) && !text.contains(&otp), "neither share nor pad");
+    let of_shares = ["sys/generate-root/attempt", "sys/generate-root/update", "sys/rekey-recovery-key/init"];
+    let written: Vec<_> = entries(&path)
+        .into_iter()
+        .map(|entry| {
+            (entry["request"]["path"].as_str().unwrap().to_owned(), entry["type"].as_str().unwrap().to_owned())
+        })
+        .filter(|(path, _)| !path.starts_with("sys/audit"))
+        .collect();
+    let expected: Vec<_> = of_shares
+        .iter()
+        .flat_map(|path| ["request", "response"].map(|kind| ((*path).to_owned(), kind.to_owned())))
+        .collect();
+    assert_eq!(written, expected);
+}

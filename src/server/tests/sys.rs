@@ -198,6 +198,16 @@ async fn a_request_sees_itself_under_way() {
 
 /// Everything above, with what it takes: `sudo` or only the capability.
 const ROUTES: &[(&str, &str, bool)] = &[
+    ("LIST", "sys/version-history", false),
+    ("GET", "sys/config/state/sanitized", false),
+    ("GET", "sys/loggers", true),
+    ("POST", "sys/loggers", true),
+    ("LIST", "sys/namespaces", false),
+    ("GET", "sys/namespaces/a", false),
+    ("POST", "sys/namespaces/a", false),
+    ("DELETE", "sys/namespaces/a", false),
+    ("POST", "sys/namespaces/api-lock/lock/a", false),
+    ("GET", "sys/internal/ui/namespaces", false),
     ("PUT", "sys/seal", true),
     ("PUT", "sys/step-down", true),
     ("PUT", "sys/rotate", true),
@@ -258,4 +268,42 @@ async fn no_route_is_open_to_who_lacks_the_right() {
         assert_eq!(status == 403, *sudo, "{method} {path} without sudo: {status}");
     }
     assert_eq!(server.root("GET", "sys/mounts", Value::Null).await.status, 200, "nobody has sealed it");
+}
+
+#[tokio::test]
+async fn what_runs_here_since_when_and_how_is_told() {
+    let server = Server::start().await;
+    let history = server.root("LIST", "sys/version-history", Value::Null).await.body["data"].clone();
+    let version = history["keys"][0].as_str().unwrap();
+    assert!(history["key_info"][version]["timestamp_installed"].is_string(), "{history}");
+    assert_eq!(history["key_info"][version]["previous_version"], Value::Null);
+    let health = server.ask("", "GET", "sys/health", Value::Null).await.body;
+    assert_eq!(health["version"], version);
+    let wrong = server.root("POST", "sys/loggers", json!({ "level": "loud" })).await;
+    assert_eq!(wrong.status, 400);
+    assert_eq!(server.root("GET", "sys/loggers/core", Value::Null).await.status, 400);
+    assert!(server.root("GET", "sys/loggers", Value::Null).await.body["data"]["lessor"].is_string());
+    assert_eq!(server.root("DELETE", "sys/loggers/lessor", Value::Null).await.status, 204);
+}
+
+#[tokio::test]
+async fn answers_tell_what_a_quota_leaves_if_that_is_wished() {
+    let server = Server::start().await;
+    let limit = json!({ "path": "secret/", "rate": 2, "interval": "1h" });
+    assert_eq!(server.root("POST", "sys/quotas/rate-limit/kv", limit).await.status, 204);
+    let headers = async |path: &str| {
+        let answer = server.root("GET", path, Value::Null).await;
+        let text = |name: &str| answer.response.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let [limit, remaining, reset, retry] =
+            ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"].map(text);
+        (answer.status, limit, remaining, reset.is_some(), retry)
+    };
+    assert_eq!(headers("secret/data/x").await, (404, None, None, false, None));
+    let told = json!({ "enable_rate_limit_response_headers": true });
+    assert_eq!(server.root("POST", "sys/quotas/config", told).await.status, 204);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(headers("secret/data/x").await, (404, text("2"), text("0"), true, None));
+    let refused = headers("secret/data/x").await;
+    assert_eq!((refused.0, refused.2, refused.4.is_some()), (429, text("0"), true));
+    assert_eq!(headers("sys/mounts").await, (200, None, None, false, None), "no quota is about it");
 }

@@ -2,6 +2,7 @@
 
 mod leases;
 mod mounts;
+mod namespaces;
 mod policies;
 mod seal;
 mod server;
@@ -17,6 +18,7 @@ const TABLES: &[&[Route]] = &[
     OPEN,
     seal::GUARDED,
     mounts::ROUTES,
+    namespaces::ROUTES,
     policies::ROUTES,
     leases::LEASES,
     leases::WRAPPING,

@@ -31,9 +31,14 @@ const RANDOM: &[Field] = &[
 
 const HASH: &[Field] = &[
     Field::secret("input", "What is to be hashed, in base64.").required(),
-    Field::text("algorithm", "sha2-224, sha2-256, sha2-384 or sha2-512.").or("\"sha2-256\""),
+    Field::text("algorithm", "sha2-224, -256, -384, -512, or the same of sha3.").or("\"sha2-256\""),
     Field::text("format", "hex or base64.").or("\"hex\""),
-    Field::text("urlalgorithm", "sha2-224, sha2-256, sha2-384 or sha2-512."),
+    Field::text("urlalgorithm", "sha2-224, -256, -384, -512, or the same of sha3."),
+];
+
+const LOGGER: &[Field] = &[
+    Field::text("name", "Only \"lessor\" is there."),
+    Field::text("level", "trace, debug, info, warn, error or off.").required(),
 ];
 
 const FORMAT: &[Field] = &[Field::text("format", "\"prometheus\" for its text form, else JSON.")];
@@ -89,6 +94,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("host-info", &[Read], "Describes the machine that the engine runs on."),
     Route::new("ha-status", &[Read], "Lists the nodes: there is one."),
     Route::new("in-flight-req", &[Read], "Lists the requests that are being answered.").guard(Guard::Sudo),
+    Route::new("version-history", &[List], "Lists the versions that have opened this store."),
+    Route::new("loggers", &[Read, Delete], "Tells how much is logged, or goes back to what the start said.")
+        .guard(Guard::Sudo),
+    Route::new("loggers", &[Write], "Changes how much is logged.").guard(Guard::Sudo).fields(&[LOGGER]),
+    Route::new("loggers/:name", &[Read, Delete], "The same: there is one logger.").guard(Guard::Sudo).fields(&[LOGGER]),
+    Route::new("loggers/:name", &[Write], "The same: there is one logger.").guard(Guard::Sudo).fields(&[LOGGER]),
+    Route::new("config/state/sanitized", &[Read], "Shows the configuration without its secrets."),
     Route::new("metrics", &[Read], "Tells what monitoring should know.").fields(&[FORMAT]),
 ];
 
