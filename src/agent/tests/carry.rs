@@ -3,7 +3,7 @@
 use super::*;
 
 /// Runs an agent until everything is written, and cuts it off as kill -9 does.
-async fn cut_off(engine: &FakeEngine, state: &std::path::Path) {
+async fn cut_off(engine: &FakeEngine, state: &Path) {
     let mut stage = Stage::start(engine, &[USER], json!({ "state_file": state })).await;
     stage.until_ready().await;
     eventually("the state file", || state.exists()).await;
