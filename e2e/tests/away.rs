@@ -19,11 +19,23 @@ const SOON: Duration = Duration::from_secs(60);
 /// A controller tries again after growing waits.
 const RECOVERED: Duration = Duration::from_secs(120);
 
+/// Waits until no pod of a part is left.
+pub async fn gone(component: &str) {
+    let selector = format!("app.kubernetes.io/component={component}");
+    let wait = ["wait", "--for=delete", "pod", "--selector", &selector, "--namespace", LESSOR_NAMESPACE, "--timeout=60s"];
+    let (gone, said) = kubectl(&wait).await;
+    assert!(gone, "{said}");
+}
+
 /// Scales the installed webhook, and waits until it is so.
 async fn scale(replicas: &str) {
     let count = format!("--replicas={replicas}");
     let (scaled, said) = kubectl(&["scale", "deployment/lessor-webhook", "--namespace", LESSOR_NAMESPACE, &count]).await;
     assert!(scaled, "{said}");
+    if replicas == "0" {
+        // One that is ending still answers for a while.
+        gone("webhook").await;
+    }
     eventually("the webhook is scaled", SOON, || async {
         let path = "jsonpath={.status.replicas}/{.status.readyReplicas}";
         let get = ["get", "deployment/lessor-webhook", "--namespace", LESSOR_NAMESPACE, "--output", path];

@@ -1,12 +1,10 @@
 //! The webhook's certificates under load: whoever keeps them, no pod is refused while they are exchanged.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
@@ -138,19 +136,17 @@ async fn its_own_certificate_is_exchanged_without_a_refused_pod() {
     let _steady = OPERATOR.read().await;
     with_temp_ns("exchange", |client, namespace| async move {
         let test = async {
-            let short = ["webhook.certificate.validity=8s,webhook.certificate.overlap=2s".to_owned()];
+            let short = ["webhook.certificate.validity=12s,webhook.certificate.overlap=2s".to_owned()];
             let webhook = Webhook::install(&client, &namespace, &short).await;
             let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
             let (name, wanted, begun) = (format!("{}-tls", webhook.name()), exchanges(), Instant::now());
             let exchanged = async {
-                let mut shown = BTreeSet::new();
-                eventually("the exchanges", SOON + Duration::from_secs(30) * wanted as u32, || {
-                    let secret = secrets.get(&name);
-                    let shown = &mut shown;
-                    async move {
-                        shown.insert(secret.await.unwrap().data.unwrap()["tls.crt"].0.clone());
-                        if shown.len() > wanted { Ok(()) } else { Err(shown.len()) }
-                    }
+                let shown = Mutex::new(BTreeSet::new());
+                eventually("the exchanges", SOON + Duration::from_secs(30) * wanted as u32, || async {
+                    let certificate = secrets.get(&name).await.unwrap().data.unwrap()["tls.crt"].0.clone();
+                    let mut shown = shown.lock().unwrap();
+                    shown.insert(certificate);
+                    if shown.len() > wanted { Ok(()) } else { Err(shown.len()) }
                 })
                 .await;
             };
@@ -174,8 +170,9 @@ fn certificate(name: &str, namespace: &str) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let leaf = CertificateParams::new(vec![format!("{name}.{namespace}.svc")]).unwrap().signed_by(&key, &ca).unwrap();
     let data = [("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", ca.pem())];
-    let data = data.map(|(key, text)| format!("  {key}: {}\n", STANDARD.encode(text))).concat();
-    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: given}}\ntype: kubernetes.io/tls\ndata:\n{data}");
+    let data = data.map(|(key, text)| format!("  {key}: {}\n", serde_json::Value::from(text))).concat();
+    let secret =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: given}}\ntype: kubernetes.io/tls\nstringData:\n{data}");
     (secret, ca.pem())
 }
 

@@ -13,6 +13,7 @@ use lessor_e2e::namespace::{restoring, with_temp_ns};
 use lessor_e2e::pods::{Ghost, lost_node};
 use lessor_e2e::postgres::Postgres;
 
+use crate::away::gone as away;
 use crate::deletion::scale_engine;
 use crate::manifests::{STAY, annotations, pod, pod_spec, program};
 use crate::operator::OPERATOR;
@@ -74,34 +75,45 @@ async fn the_sidecar_outlives_the_program_and_its_user_the_last_statement() {
     .await;
 }
 
+/// How many seconds after its program's end a Job was complete.
+async fn completion(client: &Client, namespace: &str, name: &str) -> i64 {
+    let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
+    let (completed, _) = eventually("the Job is complete", SOON, || async {
+        jobs.get(name).await.unwrap().status.and_then(|status| status.completion_time).ok_or("not yet")
+    })
+    .await;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let pods = pods.list(&ListParams::default().labels(&format!("job-name={name}"))).await.unwrap();
+    let program = pods.items[0].status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap();
+    let ended = program[0].state.clone().and_then(|state| state.terminated?.finished_at).expect("it has ended");
+    completed.0.duration_since(ended.0).as_secs()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_complete_within_five_seconds_of_its_programs_end() {
     let _steady = OPERATOR.read().await;
     with_temp_ns("complete", |client, namespace| async move {
         with_role(&client, &namespace).await;
-        let spec = pod_spec(&program("/lessor/secrets/db", &namespace, "exit 0"), 6);
-        let job = format!(
-            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: once}}\nspec:\n  template:\n    metadata:\n      annotations:\n{}    \
-             spec:\n{spec}",
-            annotations(&namespace, 8)
-        );
-        apply(&client, &namespace, &job).await.unwrap();
-        let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
-        let (completed, _) = eventually("the Job is complete", SOON, || async {
-            jobs.get("once").await.unwrap().status.and_then(|status| status.completion_time).ok_or("not yet")
-        })
-        .await;
+        let job = |name: &str, annotations: &str, text: &str| {
+            let spec = pod_spec(text, 6);
+            format!(
+                "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    metadata:\n      annotations:\n\
+                 {annotations}    spec:\n{spec}"
+            )
+        };
+        let text = program("/lessor/secrets/db", &namespace, "exit 0");
+        apply(&client, &namespace, &job("injected", &annotations(&namespace, 8), &text)).await.unwrap();
+        let injected = completion(&client, &namespace, "injected").await;
         let complete = Instant::now();
-        let user = Postgres::connect().await.author_of(&namespace).await.expect("the program has worked");
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let pods = pods.list(&ListParams::default().labels("job-name=once")).await.unwrap();
-        let program = pods.items[0].status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap();
-        let ended = program[0].state.clone().and_then(|state| state.terminated?.finished_at).expect("it has ended");
-        let took = completed.0.duration_since(ended.0).as_secs();
-        eprintln!("{namespace}: the Job was complete {took} s after its program's end");
-        assert!(took <= 5, "{took} s");
-        gone(&Postgres::connect().await, "the user of a complete Job", &user, DROPPED).await;
+        let database = Postgres::connect().await;
+        let user = database.author_of(&namespace).await.expect("the program has worked");
+        gone(&database, "the user of a complete Job", &user, DROPPED).await;
         assert!(complete.elapsed() < DROPPED + Duration::from_secs(1));
+        // Kubernetes takes most of it, three seconds and more on a busy machine.
+        apply(&client, &namespace, &job("plain", "        x: \"y\"\n", "true")).await.unwrap();
+        let plain = completion(&client, &namespace, "plain").await;
+        eprintln!("{namespace}: complete {injected} s after its program's end, without an agent {plain} s");
+        assert!(injected <= 5.max(plain + 2), "{injected} s, without an agent {plain} s");
     })
     .await;
 }
@@ -213,5 +225,5 @@ async fn scale_to_nothing() {
     let scale = ["scale", "deployment", figures::OPERATOR, "--namespace", LESSOR_NAMESPACE, "--replicas=0"];
     let (scaled, said) = kubectl(&scale).await;
     assert!(scaled, "{said}");
-    eventually("the operator is away", SOON, || async { equals(figures::pods("operator").await.len(), 0) }).await;
+    away("operator").await;
 }

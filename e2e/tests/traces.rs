@@ -11,8 +11,8 @@ use lessor_e2e::eventually::eventually;
 use lessor_e2e::installed::Installed;
 use lessor_e2e::namespace::with_temp_ns;
 use lessor_e2e::postgres::Postgres;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::manifests::{STAY, dynamic_secret, pod, program};
 use crate::nothing::uid as uid_of;
@@ -25,6 +25,8 @@ const SOON: Duration = Duration::from_secs(30);
 struct Forwarded {
     port: String,
     _forwarder: Child,
+    /// It ends when nobody takes what it says.
+    _said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Forwarded {
@@ -40,7 +42,7 @@ impl Forwarded {
         let line = tokio::time::timeout(SOON, lines.next_line()).await.expect("in time").unwrap().unwrap_or_default();
         // Forwarding from 127.0.0.1:41234 -> 8200
         let port = line.split_once("127.0.0.1:").and_then(|(_, rest)| rest.split_once(' ')).map(|(port, _)| port);
-        Self { port: port.unwrap_or_else(|| panic!("{line}")).to_owned(), _forwarder: forwarder }
+        Self { port: port.unwrap_or_else(|| panic!("{line}")).to_owned(), _forwarder: forwarder, _said: lines }
     }
 
     /// What the command line prints.

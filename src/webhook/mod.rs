@@ -100,6 +100,14 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+    /// A certificate would end before everybody knew the next one.
+    #[error("the certificate's validity ({validity:?}) must be at least six times its overlap ({overlap:?})")]
+    Validity {
+        /// As configured.
+        validity: Duration,
+        /// As configured.
+        overlap: Duration,
+    },
     /// The engine's CA is not there.
     #[error("cannot read the engine's CA {path}", path = path.display())]
     Ca {
@@ -142,6 +150,10 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let settings = settings(&options)?;
+    let (validity, overlap) = (options.certificate_validity, options.certificate_overlap);
+    if validity < overlap.saturating_mul(6) {
+        return Err(Error::Validity { validity, overlap });
+    }
     let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
     let mut keeper = upkeep(&options, store, &clock, &random);
     if !keeper.begin(&shutdown).await {
