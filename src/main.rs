@@ -184,6 +184,12 @@ async fn run_webhook(flags: args::Webhook, shutdown: Shutdown) -> Result<(), Fai
         service_name: flags.service_name,
         configuration_name: flags.configuration_name,
         secret_name: flags.secret_name,
+        certificate_source: match flags.certificate_source {
+            args::CertificateSource::Own => webhook::CertificateSource::Own,
+            args::CertificateSource::Secret => webhook::CertificateSource::Given,
+        },
+        certificate_validity: flags.certificate_validity,
+        certificate_overlap: flags.certificate_overlap,
         agent_image: flags.agent_image,
         agent_image_pull_policy: flags.agent_image_pull_policy,
         engine_address: flags.engine.engine_address,

@@ -2,7 +2,7 @@
 
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::Body;
@@ -36,6 +36,22 @@ impl Installed {
     pub async fn as_tenant(client: &Client, namespace: &str, account: &str, role: &str, uid: &str, name: &str) -> Self {
         let (status, body) = Self::log_in(client, namespace, account, json!({ "role": role })).await;
         Self { workload: Some(format!("{uid}/{name}")), ..Self::with(client, status, &body) }
+    }
+
+    /// As a pod, for a role of the login.
+    ///
+    /// # Panics
+    /// When it cannot log in.
+    pub async fn as_pod(client: &Client, namespace: &str, account: &str, role: &str, pod: &Pod) -> Self {
+        let jwt = crate::pods::token_of(client, namespace, account, pod).await;
+        let login = json!({ "role": role, "jwt": jwt });
+        let (status, body) = ask(client, &[], "POST", "auth/kubernetes/login", &login).await;
+        Self::with(client, status, &body)
+    }
+
+    /// The token that it logged in to.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// Status and body of a login as a ServiceAccount.

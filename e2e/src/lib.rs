@@ -19,6 +19,7 @@ pub mod installed;
 pub mod lessor;
 pub mod namespace;
 pub mod other_engine;
+pub mod pods;
 pub mod postgres;
 pub mod postgres_server;
 pub mod proxy;

@@ -26,10 +26,15 @@ pub struct Left {
 /// A token as it was at its login.
 #[derive(Serialize, Deserialize)]
 pub struct LeftSession {
+    /// The token itself.
     pub token: String,
+    /// When it ends, if ever.
     pub ends: Option<Timestamp>,
+    /// As in `Session`.
     pub renewable: bool,
+    /// As in `Session`.
     pub own: bool,
+    /// As in `Session`.
     pub workload_leases: bool,
 }
 

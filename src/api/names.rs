@@ -14,6 +14,8 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 pub const FINALIZER: &str = "lessor.dev/revoke";
 /// Label of pods that the webhook injected, value `true`: their end is reported to the engine at once.
 pub const INJECTED: &str = "lessor.dev/injected";
+/// Name of the agent's container; another that it needs besides has a name that begins so.
+pub const AGENT_CONTAINER: &str = "lessor-agent";
 /// Annotation of a Secret: the DynamicDatabaseSecret that it belongs to.
 pub const OWNER: &str = "lessor.dev/dynamic-database-secret";
 /// Annotation of a Secret: the StaticDatabaseSecret that it belongs to.

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::duration::parse_seconds;
 
 /// Short-lived database credentials for every workload of a Kubernetes cluster.
 #[derive(Debug, Parser)]
@@ -187,6 +190,23 @@ pub struct Operator {
     pub listen: SocketAddr,
 }
 
+/// Who keeps the webhook's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CertificateSource {
+    /// The webhook.
+    #[value(name = "self")]
+    Own,
+    /// Somebody else.
+    Secret,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_seconds(text)? {
+        0 => Err("must be a second at least".to_owned()),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
+}
+
 /// Flags of `lessor webhook`.
 #[derive(Debug, Args)]
 pub struct Webhook {
@@ -213,6 +233,19 @@ pub struct Webhook {
     /// MutatingWebhookConfiguration whose caBundle is kept up to date.
     #[arg(long, default_value = "lessor-webhook")]
     pub configuration_name: String,
+
+    /// Who keeps the certificate: the webhook makes and exchanges it itself (self), or somebody else, such as cert-manager, keeps
+    /// the Secret with tls.crt, tls.key and ca.crt (secret).
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = CertificateSource::Own)]
+    pub certificate_source: CertificateSource,
+
+    /// How long a certificate of its own is valid, such as 2160h; it is exchanged after two thirds of that.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2160h")]
+    pub certificate_validity: Duration,
+
+    /// How long every API server and replica may take to learn of another certificate.
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m")]
+    pub certificate_overlap: Duration,
 
     /// Secret in which all replicas share the certificate.
     #[arg(long, default_value = "lessor-webhook-tls")]

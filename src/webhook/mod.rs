@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
-use certs::{Keeper, KubernetesStore, Policy};
+use certs::{Follower, Keeper, KubernetesStore, Policy, Upkeep};
 use metrics::Metrics;
 use server::Server;
 
@@ -35,6 +35,8 @@ pub struct Options {
     pub configuration_name: String,
     /// The Secret in which all replicas share the certificate.
     pub secret_name: String,
+    /// Who keeps the certificate.
+    pub certificate_source: CertificateSource,
     /// How long a certificate is valid; it is exchanged after two thirds of that.
     pub certificate_validity: Duration,
     /// How long every API server and replica may take to learn of a new certificate.
@@ -64,6 +66,7 @@ impl Default for Options {
             service_name: "lessor-webhook".to_owned(),
             configuration_name: "lessor-webhook".to_owned(),
             secret_name: "lessor-webhook-tls".to_owned(),
+            certificate_source: CertificateSource::Own,
             certificate_validity: certificates.validity,
             certificate_overlap: certificates.overlap,
             drain: Duration::from_secs(5),
@@ -77,6 +80,15 @@ impl Default for Options {
     }
 }
 
+/// Who keeps the webhook's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// The webhook: it makes and exchanges it.
+    Own,
+    /// Somebody else, such as cert-manager: the webhook follows the Secret.
+    Given,
+}
+
 /// Why the webhook cannot run. Trying again without a change helps with none of these.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -87,6 +99,14 @@ pub enum Error {
         address: SocketAddr,
         /// The operating system's reason.
         source: std::io::Error,
+    },
+    /// A certificate would end before everybody knew the next one.
+    #[error("the certificate's validity ({validity:?}) must be at least six times its overlap ({overlap:?})")]
+    Validity {
+        /// As configured.
+        validity: Duration,
+        /// As configured.
+        overlap: Duration,
     },
     /// The engine's CA is not there.
     #[error("cannot read the engine's CA {path}", path = path.display())]
@@ -130,9 +150,12 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let settings = settings(&options)?;
+    let (validity, overlap) = (options.certificate_validity, options.certificate_overlap);
+    if validity < overlap.saturating_mul(6) {
+        return Err(Error::Validity { validity, overlap });
+    }
     let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
-    let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
-    let mut keeper = Keeper::new(Arc::new(store), dns_names(&options), policy, Arc::clone(&clock), random);
+    let mut keeper = upkeep(&options, store, &clock, &random);
     if !keeper.begin(&shutdown).await {
         return Ok(());
     }
@@ -145,6 +168,25 @@ pub async fn run(
     // The server ends last: it takes reviews a while longer, with the certificate that it has by then.
     let (served, ()) = tokio::join!(serving, keeper.run(shutdown));
     Ok(served?)
+}
+
+fn upkeep(
+    options: &Options,
+    store: KubernetesStore,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Upkeep {
+    let (time, spread) = (Arc::clone(clock), Arc::clone(random));
+    let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
+    let store = Arc::new(store);
+    match options.certificate_source {
+        CertificateSource::Own => {
+            Upkeep::new(Keeper::new(store, dns_names(options), policy, Arc::clone(clock), Arc::clone(random)), time, spread)
+        }
+        CertificateSource::Given => {
+            Upkeep::new(Follower::new(store, policy.overlap, Arc::clone(clock), Arc::clone(random)), time, spread)
+        }
+    }
 }
 
 fn settings(options: &Options) -> Result<Settings, Error> {

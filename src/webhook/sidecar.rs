@@ -12,7 +12,7 @@ use super::agent_config::{FILES_FOLDER, PRIVATE_FOLDER, TOKEN_FILE, TOKEN_FOLDER
 use super::annotations::Injection;
 
 /// The agent's container.
-pub const CONTAINER: &str = "lessor-agent";
+pub const CONTAINER: &str = crate::api::names::AGENT_CONTAINER;
 /// The volume of the files, which the pod's containers see read-only.
 pub const FILES_VOLUME: &str = "lessor-secrets";
 const PRIVATE_VOLUME: &str = "lessor-agent";

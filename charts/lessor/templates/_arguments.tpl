@@ -52,6 +52,11 @@
 - --service-name={{ include "lessor.name" (list . "webhook") }}
 - --configuration-name={{ include "lessor.name" (list . "webhook") }}
 - --secret-name={{ include "lessor.webhookSecret" . }}
+{{- with .Values.webhook.certificate }}
+- --certificate-source={{ ternary "self" "secret" (eq .source "self") }}
+- --certificate-validity={{ .validity }}
+- --certificate-overlap={{ .overlap }}
+{{- end }}
 - --listen=[::]:{{ .Values.webhook.port }}
 {{ include "lessor.logArguments" . }}
 {{- end -}}

@@ -71,5 +71,5 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "lessor.webhookSecret" -}}
-{{- printf "%s-tls" (include "lessor.name" (list . "webhook")) -}}
+{{- default (printf "%s-tls" (include "lessor.name" (list . "webhook"))) .Values.webhook.certificate.secretName -}}
 {{- end -}}

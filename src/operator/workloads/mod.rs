@@ -4,9 +4,10 @@
 //! Injected pods are watched (`watch.rs`), so their end is reported at once. What was missed, because operator or engine were
 //! down, is found by comparing the engine's list of workloads with the cluster (`compare.rs`). The same list shows whose leases
 //! somebody has ended at the engine (those objects get a new credential), who owns more than was delivered (the rest is ended),
-//! and which pods have got a user, which their events tell (`tell.rs`).
+//! and which pods have got a user, which their events tell (`tell.rs`), as well as why an agent has failed (`failures.rs`).
 
 mod compare;
+mod failures;
 mod tell;
 mod watch;
 

@@ -5,9 +5,11 @@ use std::sync::PoisonError;
 
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::events::EventType;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 
+use super::failures::Failure;
 use super::{Running, has_ended, overdue_at};
 use crate::api::names::INJECTED;
 use crate::base::{Timestamp, telemetry};
@@ -23,9 +25,31 @@ struct Tracker {
     running: Pods,
     /// What a new listing has brought so far.
     listed: Pods,
+    /// Of running pods, the failed run of the agent that was told of last.
+    failed: HashMap<String, i32>,
 }
 
 impl Tracker {
+    /// An agent's failure that was not told of yet. Those of a listing were told of before, or their pods have long been seen.
+    fn failure<'a>(&mut self, event: &'a watcher::Event<Pod>) -> Option<(&'a Pod, String)> {
+        match event {
+            watcher::Event::Apply(pod) => {
+                let failure = Failure::of(pod)?;
+                let (uid, run) = failure.run.clone();
+                (self.failed.insert(uid, run) != Some(run)).then_some((pod, failure.text))
+            }
+            watcher::Event::InitApply(pod) => {
+                self.failed.extend(Failure::of(pod).map(|failure| failure.run));
+                None
+            }
+            watcher::Event::Delete(pod) => {
+                self.failed.remove(&pod.uid().unwrap_or_default());
+                None
+            }
+            _ => None,
+        }
+    }
+
     /// Takes an event in and returns the UIDs of pods that have ended with it.
     fn observe(&mut self, event: &watcher::Event<Pod>, now: Timestamp) -> Vec<String> {
         let uid = |pod: &Pod| pod.uid().unwrap_or_default();
@@ -98,7 +122,11 @@ pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Ru
                     continue;
                 }
                 Some((index, Ok(event))) => {
-                    trackers.entry(index).or_default().observe(&event, context.clock.now())
+                    let tracker = trackers.entry(index).or_default();
+                    if let Some((pod, text)) = tracker.failure(&event) {
+                        context.publish(pod, EventType::Warning, "AgentFailed", "Inject", &text).await;
+                    }
+                    tracker.observe(&event, context.clock.now())
                 }
             },
             () = context.clock.sleep_until(next) => {

@@ -1,19 +1,14 @@
 //! Follows the shared certificates in one replica, and takes the steps that are due.
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use async_trait::async_trait;
 
 use super::issue::issue;
+use super::upkeep::{LOOK, Tend};
 use super::{Bundle, Error, Policy, Resolver, Step, Store, plan};
 use crate::base::clock::add;
-use crate::base::shutdown::Shutdown;
-use crate::base::telemetry::chain;
 use crate::base::{Clock, Random, Timestamp};
-
-/// After a failure, and between two looks at what other replicas have done while an exchange goes on.
-const LOOK: Duration = Duration::from_secs(30);
-/// Between attempts to get the first certificate.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// One replica's part in keeping the certificates.
 pub struct Keeper {
@@ -37,71 +32,6 @@ impl Keeper {
         random: Arc<dyn Random>,
     ) -> Self {
         Self { store, names, policy, clock, random, resolver: Arc::default(), published: None }
-    }
-
-    /// What connections are shown.
-    pub fn resolver(&self) -> Arc<Resolver> {
-        Arc::clone(&self.resolver)
-    }
-
-    /// Reads what is shared, publishes its CAs, shows its certificate, and takes at most one step; returns when to look again.
-    ///
-    /// # Errors
-    /// When the store fails. What was shown is still shown, and trying again is right.
-    pub async fn tend(&mut self) -> Result<Timestamp, Error> {
-        let now = self.clock.now();
-        let (mut bundle, version) = self.store.read().await?;
-        if let Some(bundle) = &bundle {
-            self.publish(bundle).await?;
-        }
-        let since = self.published.as_ref().map_or(now, |(_, since)| *since);
-        let step = plan(bundle.as_ref(), &self.names, self.policy, now, since);
-        if let Some(changed) = self.take(step, bundle.as_ref(), now)? {
-            if !self.store.write(&changed, &version).await? {
-                tracing::debug!(?step, "another replica was faster");
-                return Ok(now);
-            }
-            tracing::info!(?step, valid_until = %changed.current.not_after, "took a step in exchanging the certificate");
-            self.publish(&changed).await?;
-            bundle = Some(changed);
-        }
-        if let Some(bundle) = &bundle
-            && self.resolver.show(&bundle.current)?
-        {
-            tracing::info!(valid_until = %bundle.current.not_after, "showing another certificate");
-        }
-        let look = add(now, LOOK.min(self.policy.overlap / 3).mul_f64(self.random.jitter(0.2)));
-        Ok(match step {
-            Step::Wait(until) => until.min(look),
-            _ => look,
-        })
-    }
-
-    /// Tends the certificates until there is one to show; false when the process is to stop before.
-    pub async fn begin(&mut self, shutdown: &Shutdown) -> bool {
-        while self.resolver.shown().is_none() {
-            let Err(error) = self.tend().await else { continue };
-            tracing::warn!(error = chain(&error), "no certificate yet, trying again");
-            tokio::select! {
-                () = self.clock.sleep(RETRY) => {}
-                () = shutdown.requested() => return false,
-            }
-        }
-        true
-    }
-
-    /// Tends the certificates until the process stops.
-    pub async fn run(mut self, shutdown: Shutdown) {
-        loop {
-            let next = self.tend().await.unwrap_or_else(|error| {
-                tracing::warn!(error = chain(&error), "cannot tend the certificates now, trying again");
-                add(self.clock.now(), LOOK.mul_f64(self.random.jitter(0.2)))
-            });
-            tokio::select! {
-                () = self.clock.sleep_until(next) => {}
-                () = shutdown.requested() => return,
-            }
-        }
     }
 
     /// What is kept after `step`; nothing if nothing changes.
@@ -134,5 +64,42 @@ impl Keeper {
             self.published = Some((cas, self.clock.now()));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Tend for Keeper {
+    /// Reads what is shared, publishes its CAs, shows its certificate, and takes at most one step; returns when to look again.
+    async fn tend(&mut self) -> Result<Timestamp, Error> {
+        let now = self.clock.now();
+        let (mut bundle, version) = self.store.read().await?;
+        if let Some(bundle) = &bundle {
+            self.publish(bundle).await?;
+        }
+        let since = self.published.as_ref().map_or(now, |(_, since)| *since);
+        let step = plan(bundle.as_ref(), &self.names, self.policy, now, since);
+        if let Some(changed) = self.take(step, bundle.as_ref(), now)? {
+            if !self.store.write(&changed, &version).await? {
+                tracing::debug!(?step, "another replica was faster");
+                return Ok(now);
+            }
+            tracing::info!(?step, valid_until = %changed.current.not_after, "took a step in exchanging the certificate");
+            self.publish(&changed).await?;
+            bundle = Some(changed);
+        }
+        if let Some(bundle) = &bundle
+            && self.resolver.show(&bundle.current)?
+        {
+            tracing::info!(valid_until = %bundle.current.not_after, "showing another certificate");
+        }
+        let look = add(now, LOOK.min(self.policy.overlap / 3).mul_f64(self.random.jitter(0.2)));
+        Ok(match step {
+            Step::Wait(until) => until.min(look),
+            _ => look,
+        })
+    }
+
+    fn resolver(&self) -> Arc<Resolver> {
+        Arc::clone(&self.resolver)
     }
 }

@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch as JsonPatch, PatchOperation, TestOperation};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret as KubernetesSecret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::{Bundle, Error, Store, Version};
+use super::{Bundle, Error, Given, Source, Store, Version};
 
 /// The store of a cluster.
 pub struct KubernetesStore {
@@ -31,6 +31,14 @@ impl KubernetesStore {
             configurations: Api::all(client),
             configuration: configuration.to_owned(),
         }
+    }
+
+    async fn webhooks(&self) -> Result<Vec<MutatingWebhook>, Error> {
+        let name = &self.configuration;
+        let failed = Self::failed("read", "MutatingWebhookConfiguration", name);
+        let found = self.configurations.get_opt(name).await.map_err(failed)?;
+        let webhooks = found.and_then(|configuration| configuration.webhooks).unwrap_or_default();
+        if webhooks.is_empty() { Err(Error::NoConfiguration(name.clone())) } else { Ok(webhooks) }
     }
 
     fn failed(verb: &str, object: &str, name: &str) -> impl Fn(kube::Error) -> Error {
@@ -73,11 +81,7 @@ impl Store for KubernetesStore {
     async fn publish(&self, cas: &str) -> Result<bool, Error> {
         let name = &self.configuration;
         let failed = |verb| Self::failed(verb, "MutatingWebhookConfiguration", name);
-        let found = self.configurations.get_opt(name).await.map_err(failed("read"))?;
-        let webhooks = found.and_then(|configuration| configuration.webhooks).unwrap_or_default();
-        if webhooks.is_empty() {
-            return Err(Error::NoConfiguration(name.clone()));
-        }
+        let webhooks = self.webhooks().await?;
         let wanted = ByteString(cas.as_bytes().to_vec());
         let mut operations = Vec::new();
         for (at, webhook) in webhooks.iter().enumerate() {
@@ -97,6 +101,34 @@ impl Store for KubernetesStore {
         let patch = Patch::Json::<()>(JsonPatch(operations));
         self.configurations.patch(name, &PatchParams::default(), &patch).await.map_err(failed("patch"))?;
         Ok(true)
+    }
+}
+
+#[async_trait]
+impl Source for KubernetesStore {
+    async fn given(&self) -> Result<Given, Error> {
+        let found = self.secrets.get_opt(&self.secret).await.map_err(Self::failed("read", "Secret", &self.secret))?;
+        let data = found.and_then(|secret| secret.data).unwrap_or_default();
+        let text = |key: &str| {
+            let text = String::from_utf8(data.get(key)?.0.clone()).ok()?;
+            Some(text).filter(|text| !text.trim().is_empty())
+        };
+        let (certificate, key) =
+            text("tls.crt").zip(text("tls.key")).ok_or_else(|| Error::NoCertificate(self.secret.clone()))?;
+        Ok(Given { certificate, key: key.into(), cas: text("ca.crt").unwrap_or_default() })
+    }
+
+    async fn trusted(&self) -> Result<String, Error> {
+        let bundles = self.webhooks().await?.into_iter().map(|webhook| webhook.client_config.ca_bundle);
+        // Where webhooks of one configuration differ, none of the CAs is trusted by all.
+        let mut bundles: Vec<_> = bundles.map(|bundle| bundle.map(|bundle| bundle.0).unwrap_or_default()).collect();
+        bundles.dedup();
+        let common = if bundles.len() == 1 { bundles.swap_remove(0) } else { Vec::new() };
+        Ok(String::from_utf8(common).unwrap_or_default())
+    }
+
+    async fn trust(&self, cas: &str) -> Result<(), Error> {
+        self.publish(cas).await.map(drop)
     }
 }
 

@@ -5,14 +5,18 @@
 //! 1. stage: the next certificate is made, and the API server is told to trust its CA as well as the present one;
 //! 2. promote, [`Policy::overlap`] later: replicas show the next certificate, both CAs are still trusted;
 //! 3. retire, as much later: the old CA is trusted no longer.
+//!
+//! Or somebody else keeps the Secret, such as cert-manager: then `given.rs` follows it by the same order.
 
 mod bundle;
+mod given;
 mod issue;
 mod keeper;
 mod kubernetes;
 mod resolver;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -21,9 +25,11 @@ use async_trait::async_trait;
 use crate::base::Timestamp;
 use crate::base::clock::add;
 pub use bundle::{Bundle, Identity};
+pub use given::{Follower, Given, Source};
 pub use keeper::Keeper;
 pub use kubernetes::KubernetesStore;
 pub use resolver::Resolver;
+pub use upkeep::Upkeep;
 
 /// Certificates that cannot be made, kept or published.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,12 @@ pub enum Error {
     /// What was kept is unusable.
     #[error("cannot use the webhook's certificate")]
     Tls(#[from] crate::base::tls::Error),
+    /// What was kept by somebody else is no certificate.
+    #[error("cannot read the webhook's certificate")]
+    Certificate(#[from] x509_parser::nom::Err<x509_parser::error::X509Error>),
+    /// Whoever keeps the certificate has not made it yet.
+    #[error("Secret {0} is not there or lacks tls.crt or tls.key: whoever keeps it, such as cert-manager, has to make it")]
+    NoCertificate(String),
     /// The API server did not do what was asked.
     #[error("cannot {doing}")]
     Kubernetes {
