@@ -31,6 +31,6 @@ async fn otherwise_its_error_ends_the_start() {
     let (engine, folder) = (engine(86_400, |_| renewed(86_400)).await, tempfile::tempdir().unwrap());
     let stage = Stage::start(&engine, &[], templates(folder.path(), true)).await;
     let ended = tokio::time::timeout(Duration::from_secs(10), stage.task).await.unwrap().unwrap();
-    let error = crate::base::telemetry::chain(&ended.unwrap_err());
+    let error = telemetry::chain(&ended.unwrap_err());
     assert!(error.contains("late"), "{error}");
 }
