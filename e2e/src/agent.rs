@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::environment::variable;
 use crate::eventually::eventually;
+use crate::other_engine::AppRole;
 use crate::site::Site;
 
 /// A start, on a loaded machine.
@@ -22,6 +23,7 @@ pub struct Login {
     folder: TempDir,
     address: String,
     namespace: String,
+    mount: String,
 }
 
 impl Login {
@@ -39,7 +41,6 @@ impl Login {
     /// When the engine refuses something.
     pub async fn within(site: &Site, namespace: &str, token_ttl: &str) -> Self {
         let lead = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
-        let folder = tempfile::Builder::new().prefix("lessor-agent-").tempdir().unwrap();
         let http = &site.http;
         let policy = "path \"database/creds/*\" { capabilities = [\"read\"] }";
         http.post(&format!("{lead}sys/policies/acl/agent"), json!({ "policy": policy })).await.expect_status(204);
@@ -49,9 +50,23 @@ impl Login {
         let id = http.get(&format!("{lead}auth/approle/role/agent/role-id")).await.expect_status(200);
         let path = format!("{lead}auth/approle/role/agent/secret-id");
         let secret = http.post(&path, json!({})).await.expect_status(200);
-        std::fs::write(folder.path().join("role-id"), id.text("/data/role_id")).unwrap();
-        std::fs::write(folder.path().join("secret-id"), secret.text("/data/secret_id")).unwrap();
-        Self { folder, address: http.address().to_owned(), namespace: namespace.to_owned() }
+        let role = AppRole {
+            mount: "approle".to_owned(),
+            role_id: id.text("/data/role_id").to_owned(),
+            secret_id: secret.text("/data/secret_id").to_owned(),
+        };
+        Self { namespace: namespace.to_owned(), ..Self::of(http.address(), &role) }
+    }
+
+    /// A login at any engine, by a role that it has.
+    ///
+    /// # Panics
+    /// When there is no room for files.
+    pub fn of(address: &str, role: &AppRole) -> Self {
+        let folder = tempfile::Builder::new().prefix("lessor-agent-").tempdir().unwrap();
+        std::fs::write(folder.path().join("role-id"), &role.role_id).unwrap();
+        std::fs::write(folder.path().join("secret-id"), &role.secret_id).unwrap();
+        Self { folder, address: address.to_owned(), mount: role.mount.clone(), namespace: String::new() }
     }
 
     /// Where everything is.
@@ -73,9 +88,9 @@ impl Login {
         let config = self.folder().join("agent.hcl");
         let text = format!(
             "vault {{ address = \"{}\" namespace = \"{}\" }}\nready_socket = \"FOLDER/socket\"\n\
-             auto_auth {{ method \"approle\" {{ config = {{\n role_id_file_path = \"FOLDER/role-id\"\n \
+             auto_auth {{ method \"approle\" {{ mount_path = \"auth/{}\" config = {{\n role_id_file_path = \"FOLDER/role-id\"\n \
              secret_id_file_path = \"FOLDER/secret-id\"\n remove_secret_id_file_after_reading = false }} }} }}\n{stanzas}",
-            self.address, self.namespace
+            self.address, self.namespace, self.mount
         );
         std::fs::write(&config, text.replace("FOLDER", &folder)).unwrap();
         Agent::start(arguments, &config, self.folder())

@@ -10,6 +10,7 @@
 )]
 
 mod agent;
+mod agent_elsewhere;
 mod api;
 mod at_rest;
 mod audit;
