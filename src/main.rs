@@ -66,7 +66,8 @@ fn serve_engine(serve: Serve, around: &Surroundings) -> Result<ExitCode, Failure
         EngineToServe::Dev(_) => None,
     };
     let (level, format) = config.as_ref().map(|config| config.log.clone()).unwrap_or_default();
-    let (level, format) = (serve.log_level.or(level).unwrap_or_default(), serve.log_format.or(format).unwrap_or_default());
+    let (level, format) =
+        (serve.log_level.or(level).unwrap_or_default(), serve.log_format.or(format).unwrap_or_default());
     telemetry::init(telemetry::parse_level(&level)?, format.parse()?);
     runtime()?.block_on(async {
         let shutdown = shutdown::on_signals()?;

@@ -13,6 +13,7 @@ mod agent;
 mod api;
 mod at_rest;
 mod audit;
+mod cli;
 mod compat;
 mod credentials;
 mod deletion;

@@ -46,7 +46,9 @@ pub fn read(arguments: &[OsString], program: &Program, around: &Surroundings) ->
             around.print(&overview(program, &roles()));
             return Line::Ended(0);
         }
-        Some("v" | "V" | "version") => return command(&["version".to_owned()], program, around).unwrap_or(Line::Ended(1)),
+        Some("v" | "V" | "version") => {
+            return command(&["version".to_owned()], program, around).unwrap_or(Line::Ended(1));
+        }
         Some(word @ ("autocomplete-install" | "autocomplete-uninstall")) if words[0].starts_with('-') => {
             return autocomplete(word == "autocomplete-install", program, around);
         }
@@ -65,13 +67,15 @@ fn command(words: &[String], program: &Program, around: &Surroundings) -> Option
     let (found, used) = find(words)?;
     Some(match prepare(found, words[used..].iter().cloned(), program, around) {
         Prepared::Ended(code) => Line::Ended(code),
-        Prepared::Ready(found, values) if matches!(found.run, Run::Serve) => match Serve::read(found, &values, around) {
-            Ok(serve) => Line::Serve(Box::new(serve)),
-            Err(problem) => {
-                around.say(&problem);
-                Line::Ended(1)
+        Prepared::Ready(found, values) if matches!(found.run, Run::Serve) => {
+            match Serve::read(found, &values, around) {
+                Ok(serve) => Line::Serve(Box::new(serve)),
+                Err(problem) => {
+                    around.say(&problem);
+                    Line::Ended(1)
+                }
             }
-        },
+        }
         Prepared::Ready(found, values) => Line::Ask(found, values),
     })
 }
@@ -96,17 +100,19 @@ fn unless_command(arguments: &[OsString], words: &[String], program: &Program, a
             around.say(&text);
             Line::Ended(1)
         }
-        _ if role => match Cli::try_parse_from(std::iter::once("lessor".into()).chain(arguments.iter().map(double_dash))) {
-            Ok(cli) => Line::Role(Box::new(cli)),
-            Err(error) => {
-                // Nothing is left to do when even the message cannot be written.
-                let _ = error.print();
-                if let (Some(group), false) = (group, error.use_stderr()) {
-                    around.print(&format!("\n{}", group_help(&group, program)));
+        _ if role => {
+            match Cli::try_parse_from(std::iter::once("lessor".into()).chain(arguments.iter().map(double_dash))) {
+                Ok(cli) => Line::Role(Box::new(cli)),
+                Err(error) => {
+                    // Nothing is left to do when even the message cannot be written.
+                    let _ = error.print();
+                    if let (Some(group), false) = (group, error.use_stderr()) {
+                        around.print(&format!("\n{}", group_help(&group, program)));
+                    }
+                    Line::Ended(u8::from(error.use_stderr()))
                 }
-                Line::Ended(u8::from(error.use_stderr()))
             }
-        },
+        }
         _ => {
             around.say(&format!("{first:?} is no command.\n\n{}", overview(program, &roles())));
             Line::Ended(UNKNOWN)

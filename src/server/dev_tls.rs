@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
 };
 use time::OffsetDateTime;
 
@@ -40,8 +41,7 @@ impl Certificate {
         let folder = options.folder.clone().unwrap_or_else(own);
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-        let certificate =
-            Self { ca_file: folder.join("vault-ca.pem"), folder, owned: options.folder.is_none() };
+        let certificate = Self { ca_file: folder.join("vault-ca.pem"), folder, owned: options.folder.is_none() };
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned(), listen.ip().to_string()];
         names.extend(options.names.iter().cloned());
         names.sort();
@@ -119,8 +119,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::base::random::SystemRandom;
     use crate::base::clock::SystemClock;
+    use crate::base::random::SystemRandom;
 
     #[test]
     fn the_key_is_for_its_owner_and_an_own_folder_goes_with_the_engine() {
@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         drop(made);
         assert!(key.exists(), "a folder that somebody named stays");
-        let own = Certificate::make(&DevTls::default(), "127.0.0.1:1".parse().unwrap(), &SystemClock, &SystemRandom).unwrap();
+        let own =
+            Certificate::make(&DevTls::default(), "127.0.0.1:1".parse().unwrap(), &SystemClock, &SystemRandom).unwrap();
         let folder = own.folder.clone();
         assert!(folder.is_dir());
         drop(own);

@@ -13,7 +13,8 @@ pub fn parse(around: &Surroundings, arguments: &[String]) -> Result<Map<String, 
     let mut body = Map::new();
     let mut input_taken = false;
     for (at, argument) in arguments.iter().enumerate() {
-        let wrong = |problem: String| Failure::local(format!("Failed to parse K=V data: argument {}: {problem}", at + 1));
+        let wrong =
+            |problem: String| Failure::local(format!("Failed to parse K=V data: argument {}: {problem}", at + 1));
         let input = |taken: &mut bool| {
             if std::mem::replace(taken, true) {
                 return Err(wrong("standard input was read already".to_owned()));
@@ -78,10 +79,7 @@ mod tests {
         std::fs::write(file.path(), "line\n").unwrap();
         let at = format!("b=@{}", file.path().display());
         let body = read(&["a=1=2", &at, "c=-", r"d=\@x", "e=", "f=x", "f=y"], "piped").unwrap();
-        assert_eq!(
-            body,
-            json!({ "a": "1=2", "b": "line\n", "c": "piped", "d": "@x", "e": "", "f": ["x", "y"] })
-        );
+        assert_eq!(body, json!({ "a": "1=2", "b": "line\n", "c": "piped", "d": "@x", "e": "", "f": ["x", "y"] }));
     }
 
     #[test]

@@ -59,7 +59,8 @@ fn flags(command: &Command, before: &[&str], current: &str) -> Vec<String> {
         let choices = named(front).map_or(&[] as &[_], |flag| flag.choices);
         return choices.iter().map(|choice| format!("{front}={choice}")).collect();
     }
-    if let Some(flag) = before.last().filter(|word| word.starts_with('-') && !word.contains('=')).and_then(|word| named(word))
+    if let Some(flag) =
+        before.last().filter(|word| word.starts_with('-') && !word.contains('=')).and_then(|word| named(word))
         && flag.kind != Kind::Switch
     {
         return flag.choices.iter().map(|choice| (*choice).to_owned()).collect();
@@ -88,9 +89,12 @@ pub fn script(shell: &str, program: &Path, name: &str) -> Result<String, String>
 /// When there is no such file, or it cannot be changed.
 pub fn install(on: bool, program: &Program, around: &Surroundings) -> Result<(), String> {
     let home = around.home().ok_or("HOME is not set, so there is no start-up file")?;
-    let there: Vec<&str> = ["bash", "zsh"].into_iter().filter(|shell| home.join(format!(".{shell}rc")).is_file()).collect();
+    let there: Vec<&str> =
+        ["bash", "zsh"].into_iter().filter(|shell| home.join(format!(".{shell}rc")).is_file()).collect();
     if there.is_empty() {
-        return Err("neither ~/.bashrc nor ~/.zshrc is there: \"completion bash\" prints what such a file needs".to_owned());
+        return Err(
+            "neither ~/.bashrc nor ~/.zshrc is there: \"completion bash\" prints what such a file needs".to_owned()
+        );
     }
     there.into_iter().try_for_each(|shell| install_for(shell, on, program, around))
 }

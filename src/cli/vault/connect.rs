@@ -15,7 +15,10 @@ const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 /// Variables of Vault's client that would send requests another way; ignoring them would send secrets where they should not go.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("HTTP_PROXY", "requests through an HTTP proxy are not offered: unset it, or use -address"),
-    ("PROXY_ADDR", "requests through an HTTP proxy are not offered: unset it, or use -agent-address for an agent or proxy"),
+    (
+        "PROXY_ADDR",
+        "requests through an HTTP proxy are not offered: unset it, or use -agent-address for an agent or proxy",
+    ),
     ("SRV_LOOKUP", "SRV records are not looked up: unset it, and name host and port in VAULT_ADDR"),
 ];
 
@@ -68,7 +71,8 @@ fn config(values: &Values, around: &Surroundings) -> Result<ClientConfig, String
     let mut config = ClientConfig::new(DEFAULT_ADDRESS);
     config.merge_env(&|name| (around.variables)(name))?;
     let given = |flag: &str| values.text(flag).filter(|text| !text.is_empty()).map(str::to_owned);
-    if let Some(address) = given("agent-address").or_else(|| given("address")).or_else(|| around.variable("AGENT_ADDR")) {
+    if let Some(address) = given("agent-address").or_else(|| given("address")).or_else(|| around.variable("AGENT_ADDR"))
+    {
         config.address = address;
     }
     if let Some(namespace) = values.text("namespace") {

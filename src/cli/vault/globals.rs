@@ -10,24 +10,35 @@ pub const HTTP: &[Flag] = &[
     Flag::text("ca-path", "Folder of such files. Default: VAULT_CAPATH."),
     Flag::text("client-cert", "File with the client's certificate, PEM. Default: VAULT_CLIENT_CERT."),
     Flag::text("client-key", "File with its key, PEM. Default: VAULT_CLIENT_KEY."),
-    Flag::switch("tls-skip-verify", "Accept any certificate: whoever sits in between sees every secret. Default: \
-        VAULT_SKIP_VERIFY."),
+    Flag::switch(
+        "tls-skip-verify",
+        "Accept any certificate: whoever sits in between sees every secret. Default: \
+        VAULT_SKIP_VERIFY.",
+    ),
     Flag::text("tls-server-name", "The name in the server's certificate. Default: VAULT_TLS_SERVER_NAME."),
     Flag::text("namespace", "The namespace to work in. Default: VAULT_NAMESPACE.").also(&["ns"]),
-    Flag::duration("wrap-ttl", "Answer a single-use token of this life instead of the answer. Default: VAULT_WRAP_TTL."),
+    Flag::duration(
+        "wrap-ttl",
+        "Answer a single-use token of this life instead of the answer. Default: VAULT_WRAP_TTL.",
+    ),
     Flag::pairs("header", "A header to send along; may be given several times."),
-    Flag::list("mfa", "Credentials of a second factor, sent as X-Vault-MFA; may be given several times. Default: VAULT_MFA."),
+    Flag::list(
+        "mfa",
+        "Credentials of a second factor, sent as X-Vault-MFA; may be given several times. Default: VAULT_MFA.",
+    ),
     Flag::switch("policy-override", "Override soft policies, where the engine has any."),
-    Flag::switch("output-curl-string", "Print the request as a curl command instead of sending it. The token is not in it."),
+    Flag::switch(
+        "output-curl-string",
+        "Print the request as a curl command instead of sending it. The token is not in it.",
+    ),
     Flag::switch("output-policy", "Print the policy that the request needs instead of sending it."),
     Flag::switch("non-interactive", "Ask nothing on the terminal."),
 ];
 
 /// For people or for programs.
-pub const FORMAT: &[Flag] = &[
-    Flag::text("format", "How to print: table, json, yaml or pretty. Default: VAULT_FORMAT, else table.")
-        .one_of(&["table", "json", "yaml", "yml", "pretty", "raw"]),
-];
+pub const FORMAT: &[Flag] =
+    &[Flag::text("format", "How to print: table, json, yaml or pretty. Default: VAULT_FORMAT, else table.")
+        .one_of(&["table", "json", "yaml", "yml", "pretty", "raw"])];
 
 /// One field alone.
 pub const FIELD: &[Flag] =

@@ -56,7 +56,8 @@ fn entry(text: &mut String, name: &str, summary: &str) {
 /// The commands below a word.
 pub fn group(name: &str, program: &Program) -> String {
     let summary = GROUPS.iter().find(|(group, _)| *group == name).map_or("", |(_, summary)| summary);
-    let mut text = format!("Usage: {} {name} <subcommand> [options] [args]\n\n  {summary}\n\nSubcommands:\n", program.name);
+    let mut text =
+        format!("Usage: {} {name} <subcommand> [options] [args]\n\n  {summary}\n\nSubcommands:\n", program.name);
     let front = format!("{name} ");
     let mut entries = BTreeMap::new();
     for command in commands::all() {

@@ -9,7 +9,8 @@ use super::parse::Values;
 use super::token_file;
 use crate::base::Secret;
 
-const LOG_LEVEL: Flag = Flag::text("log-level", "How much to log: trace, debug, info, warn, error, off. Default: LESSOR_LOG_LEVEL.");
+const LOG_LEVEL: Flag =
+    Flag::text("log-level", "How much to log: trace, debug, info, warn, error, off. Default: LESSOR_LOG_LEVEL.");
 const LOG_FORMAT: Flag = Flag::text("log-format", "Shape of a log line: standard or json. Default: LESSOR_LOG_FORMAT.")
     .one_of(&["standard", "json"]);
 
@@ -22,19 +23,34 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "With -config it keeps its state as the files say, with -dev in memory.\n    server -config=/etc/lessor\n    server \
                 -dev -dev-root-token-id=root",
         flags: &[
-            Flag::list("config", "A file in HCL or JSON, or a folder of them; may be given several times. What comes later adds to \
-                what came before, or takes its place."),
+            Flag::list(
+                "config",
+                "A file in HCL or JSON, or a folder of them; may be given several times. What comes later adds to \
+                what came before, or takes its place.",
+            ),
             Flag::switch("dev", "In memory, unsealed, with a root token printed and kept: to try things out."),
-            Flag::text("dev-root-token-id", "Dev mode: the root token. Default: VAULT_DEV_ROOT_TOKEN_ID, else a random one."),
-            Flag::text("dev-listen-address", "Dev mode: where to listen. Default: VAULT_DEV_LISTEN_ADDRESS, else 127.0.0.1:8200."),
+            Flag::text(
+                "dev-root-token-id",
+                "Dev mode: the root token. Default: VAULT_DEV_ROOT_TOKEN_ID, else a random one.",
+            ),
+            Flag::text(
+                "dev-listen-address",
+                "Dev mode: where to listen. Default: VAULT_DEV_LISTEN_ADDRESS, else 127.0.0.1:8200.",
+            ),
             Flag::switch("dev-tls", "Dev mode: with TLS, by a certificate that is made for it."),
             Flag::text("dev-tls-cert-dir", "Dev mode: the folder for that certificate. Default: one of its own."),
-            Flag::list("dev-tls-san", "Dev mode: a name or address in that certificate besides; may be given several times."),
+            Flag::list(
+                "dev-tls-san",
+                "Dev mode: a name or address in that certificate besides; may be given several times.",
+            ),
             Flag::switch("dev-no-store-token", "Dev mode: does not keep the root token in ~/.vault-token."),
             Flag::switch("dev-kv-v1", "Dev mode: the key-value engine at secret/ keeps one version only."),
             Flag::switch("dev-no-kv", "Dev mode: nothing is mounted at secret/."),
             Flag::switch("dev-skip-init", "Dev mode: the engine is not initialised, and sealed."),
-            Flag::switch("exit-on-core-shutdown", "Taken for old scripts' sake: the process always ends with its engine."),
+            Flag::switch(
+                "exit-on-core-shutdown",
+                "Taken for old scripts' sake: the process always ends with its engine.",
+            ),
             LOG_LEVEL,
             LOG_FORMAT,
         ],
@@ -48,8 +64,11 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Runs an engine in memory, unsealed, with a root token printed: to try things out.",
         about: "The same as server -dev -dev-no-store-token, in fewer words.",
         flags: &[
-            Flag::text("listen", "Address to listen on; port 0 takes any free one. Default: VAULT_DEV_LISTEN_ADDRESS, else \
-                127.0.0.1:8200."),
+            Flag::text(
+                "listen",
+                "Address to listen on; port 0 takes any free one. Default: VAULT_DEV_LISTEN_ADDRESS, else \
+                127.0.0.1:8200.",
+            ),
             Flag::text("root-token", "Root token instead of a random one. Default: VAULT_DEV_ROOT_TOKEN_ID."),
             LOG_LEVEL,
             LOG_FORMAT,
@@ -107,19 +126,24 @@ impl Serve {
         let short = command.name == "dev";
         let configs: Vec<PathBuf> = values.list("config").iter().map(PathBuf::from).collect();
         let engine = if short || values.on("dev") {
-            let (listen, token) = if short { ("listen", "root-token") } else { ("dev-listen-address", "dev-root-token-id") };
+            let (listen, token) =
+                if short { ("listen", "root-token") } else { ("dev-listen-address", "dev-root-token-id") };
             let address = said(listen, "DEV_LISTEN_ADDRESS").unwrap_or_else(|| "127.0.0.1:8200".to_owned());
             let found = address.to_socket_addrs().ok().and_then(|mut found| found.next());
             EngineToServe::Dev(DevFlags {
-                listen: found.ok_or_else(|| format!("-{listen}: {address:?} is not an address to listen on: write host:port"))?,
+                listen: found
+                    .ok_or_else(|| format!("-{listen}: {address:?} is not an address to listen on: write host:port"))?,
                 root_token: said(token, "DEV_ROOT_TOKEN_ID").map(Secret::new),
-                tls: values.on("dev-tls").then(|| {
-                    (values.text("dev-tls-cert-dir").map(PathBuf::from), values.list("dev-tls-san").to_vec())
-                }),
+                tls: values
+                    .on("dev-tls")
+                    .then(|| (values.text("dev-tls-cert-dir").map(PathBuf::from), values.list("dev-tls-san").to_vec())),
                 store_token: !short && !values.on("dev-no-store-token"),
                 kv: (!values.on("dev-no-kv")).then(|| if values.on("dev-kv-v1") { 1 } else { 2 }),
                 initialized: !values.on("dev-skip-init"),
-                warnings: configs.iter().map(|path| format!("-config is not read in dev mode: {}", path.display())).collect(),
+                warnings: configs
+                    .iter()
+                    .map(|path| format!("-config is not read in dev mode: {}", path.display()))
+                    .collect(),
             })
         } else if configs.is_empty() {
             return Err("Must specify at least one config path using -config".to_owned());
@@ -132,7 +156,12 @@ impl Serve {
 }
 
 /// What somebody who started dev mode has to know. The one token that is printed: dev mode holds nothing when it ends.
-pub fn dev_text(address: &str, ca_file: Option<&std::path::Path>, unseal_key: Option<&Secret>, root_token: Option<&Secret>) -> String {
+pub fn dev_text(
+    address: &str,
+    ca_file: Option<&std::path::Path>,
+    unseal_key: Option<&Secret>,
+    root_token: Option<&Secret>,
+) -> String {
     let mut text = format!(
         "==> Lessor server started! Log data will stream in below:\n\n\
          WARNING! dev mode is enabled! Everything is in memory and ends with this process.\n\n\

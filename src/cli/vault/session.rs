@@ -170,8 +170,12 @@ impl<'a> Session<'a> {
             sent.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/merge-patch+json"));
         }
         let body = ask.body.as_ref().map(Value::to_string).unwrap_or_default();
-        let request =
-            Forwarded { method: ask.method.clone(), path: ask.escaped(), headers: sent, body: body.into_bytes().into() };
+        let request = Forwarded {
+            method: ask.method.clone(),
+            path: ask.escaped(),
+            headers: sent,
+            body: body.into_bytes().into(),
+        };
         let answer = client.forward(&request).await.map_err(|error| no_answer(client.address(), &error))?;
         let body = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
         let text = if body.is_null() { String::from_utf8_lossy(&answer.body).into_owned() } else { String::new() };
@@ -258,7 +262,8 @@ impl<'a> Session<'a> {
             return Err(Failure::local(format!("{question} is needed, and -non-interactive forbids asking for it")));
         }
         if !self.around.input_is_terminal {
-            let text = format!("{question} is needed and nobody can be asked: give it as an argument, or - and pipe it in");
+            let text =
+                format!("{question} is needed and nobody can be asked: give it as an argument, or - and pipe it in");
             return Err(Failure::local(text));
         }
         self.around.error.borrow_mut().write_all(format!("{question} (will be hidden): ").as_bytes()).ok();

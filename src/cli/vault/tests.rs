@@ -79,7 +79,11 @@ async fn codes_and_words_are_vaults() {
     assert_eq!((none.code, none.error.as_str()), (2, "No value found at secret/none\n"));
     let denied = ran(&["read", "secret/a"], "", |_| (403, json!({ "errors": ["permission denied"] }))).await;
     assert_eq!(denied.code, 2);
-    assert!(denied.error.starts_with("Error reading secret/a: Error making API request.\n\nURL: GET http://"), "{}", denied.error);
+    assert!(
+        denied.error.starts_with("Error reading secret/a: Error making API request.\n\nURL: GET http://"),
+        "{}",
+        denied.error
+    );
     assert!(denied.error.ends_with("/v1/secret/a\nCode: 403. Errors:\n\n* permission denied\n"), "{}", denied.error);
     assert!(!denied.error.contains("canary"), "no token in errors");
     let proxy = ran(&["read", "secret/a"], "", |_| (502, Value::Null)).await;
@@ -99,9 +103,13 @@ async fn write_sends_what_it_was_given() {
     assert_eq!((piped.seen[0].method.as_str(), piped.seen[0].token.as_str()), ("PUT", "hvs.canary"));
     let whole = ran(&["write", "secret/a", "-"], r#"{"deep": {"n": 1}}"#, |_| (204, Value::Null)).await;
     assert_eq!(whole.seen[0].body, json!({ "deep": { "n": 1 } }));
-    let wrapped = ran(&["write", "-wrap-ttl=60s", "-header=X-Custom=1", "-ns=team", "-f", "a"], "", |_| (204, Value::Null)).await;
+    let wrapped =
+        ran(&["write", "-wrap-ttl=60s", "-header=X-Custom=1", "-ns=team", "-f", "a"], "", |_| (204, Value::Null)).await;
     let header = |name: &str| wrapped.seen[0].headers.get(name).unwrap().to_str().unwrap().to_owned();
-    assert_eq!((header("x-vault-wrap-ttl"), header("x-custom"), header("x-vault-namespace")), ("60s".into(), "1".into(), "team".into()));
+    assert_eq!(
+        (header("x-vault-wrap-ttl"), header("x-custom"), header("x-vault-namespace")),
+        ("60s".into(), "1".into(), "team".into())
+    );
     let forged = ran(&["write", "-header=X-Vault-Token=t", "-f", "a"], "", |_| (204, Value::Null)).await;
     assert_eq!((forged.code, forged.seen.len()), (1, 0));
 }
@@ -182,11 +190,15 @@ async fn a_login_keeps_its_token_and_says_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let home = [("HOME", folder.path().to_str().unwrap()), ("VAULT_TOKEN", "")];
     let script = |_: &Seen| {
-        (200, json!({ "data": null, "auth": { "client_token": "hvs.new", "policies": ["default"], "lease_duration": 60 } }))
+        (
+            200,
+            json!({ "data": null, "auth": { "client_token": "hvs.new", "policies": ["default"], "lease_duration": 60 } }),
+        )
     };
     let kept = || std::fs::read_to_string(folder.path().join(".vault-token")).ok();
     let line = ["login", "-method=userpass", "-path=people", "username=bob", "password=-"];
-    let only = ran_with(&["login", "-method=userpass", "-token-only", "username=bob", "password=x"], "", &home, script).await;
+    let only =
+        ran_with(&["login", "-method=userpass", "-token-only", "username=bob", "password=x"], "", &home, script).await;
     assert_eq!((only.output.as_str(), kept()), ("hvs.new", None));
     let login = ran_with(&line, "hunter2\n", &home, script).await;
     assert_eq!((login.code, kept().as_deref()), (0, Some("hvs.new")));
@@ -195,7 +207,10 @@ async fn a_login_keeps_its_token_and_says_nothing_else() {
     assert!(!login.output.contains("hunter2") && !login.error.contains("hunter2"));
     let silent = ran_with(&["login", "-no-print", "hvs.known"], "", &home, |_| envelope(json!({ "ttl": 60 }))).await;
     assert_eq!((silent.output.as_str(), kept().as_deref()), ("", Some("hvs.known")));
-    assert_eq!((silent.seen[0].line(), silent.seen[0].token.as_str()), ("GET auth/token/lookup-self".to_owned(), "hvs.known"));
+    assert_eq!(
+        (silent.seen[0].line(), silent.seen[0].token.as_str()),
+        ("GET auth/token/lookup-self".to_owned(), "hvs.known")
+    );
     let nobody = ran_with(&["login", "-method=userpass", "username=bob"], "", &home, script).await;
     assert_eq!((nobody.code, nobody.seen.len()), (1, 0));
     assert!(nobody.error.contains("Password is needed"), "{}", nobody.error);
@@ -212,11 +227,16 @@ async fn tokens_and_leases_are_asked_for_as_vault_does() {
         json!({ "policies": ["a", "b"], "ttl": "5400s", "renewable": true, "no_parent": true, "meta": { "k": "v" } })
     );
     assert!(made.output.contains("token_duration       1h30m\n"), "{}", made.output);
-    let can = ran(&["token", "capabilities", "sys/mounts"], "", |_| envelope(json!({ "sys/mounts": ["read", "list"] }))).await;
+    let can =
+        ran(&["token", "capabilities", "sys/mounts"], "", |_| envelope(json!({ "sys/mounts": ["read", "list"] })))
+            .await;
     assert_eq!((can.output.as_str(), can.seen[0].line()), ("list, read\n", "POST sys/capabilities-self".to_owned()));
     let queued = ran(&["lease", "revoke", "-prefix", "database/creds/"], "", |_| (202, Value::Null)).await;
     assert_eq!(queued.output, "All revocation operations queued successfully!\n");
-    assert_eq!((queued.seen[0].line(), queued.seen[0].body["sync"].clone()), ("PUT sys/leases/revoke-prefix/database/creds".to_owned(), json!(false)));
+    assert_eq!(
+        (queued.seen[0].line(), queued.seen[0].body["sync"].clone()),
+        ("PUT sys/leases/revoke-prefix/database/creds".to_owned(), json!(false))
+    );
     assert_eq!(ran(&["lease", "revoke", "-force", "x"], "", |_| (204, Value::Null)).await.code, 1);
     let stuck = ran(&["lease", "list", "-stuck"], "", |_| envelope(json!({ "leases": [] }))).await;
     assert_eq!(stuck.output, "no revocation is stuck\n");

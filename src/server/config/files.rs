@@ -14,7 +14,8 @@ pub(super) fn named(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
             found.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+        let entries =
+            std::fs::read_dir(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
         let files = entries.into_iter().map(|entry| entry.path()).filter(|file| file.is_file());
         let ours = |file: &PathBuf| file.extension().is_some_and(|end| end == "hcl" || end == "json");
         let mut files: Vec<_> = files.filter(ours).collect();

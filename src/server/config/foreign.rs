@@ -87,7 +87,10 @@ const LISTENER: &[(&str, Fate)] = &[
     ("tls_prefer_server_cipher_suites", Fine),
     ("tls_disable_client_certs", Fine),
     ("tls_client_ca_file", Ignored("certificates of clients are checked by the cert login")),
-    ("tls_require_and_verify_client_cert", Refused("connections without a certificate are not turned away: leave it out")),
+    (
+        "tls_require_and_verify_client_cert",
+        Refused("connections without a certificate are not turned away: leave it out"),
+    ),
     ("proxy_protocol_behavior", Refused("the PROXY protocol is not spoken: leave it out")),
     ("proxy_protocol_authorized_addrs", Ignored("the PROXY protocol is not spoken")),
     ("x_forwarded_for_authorized_addrs", Ignored("callers are known by the address that they connect from")),
@@ -123,7 +126,9 @@ fn judged(block: &Block<'_>, known: &[&str], table: &[(&str, Fate)], place: &str
             None => warnings.push(format!("{line}{place}{key} is not known and is ignored")),
             Some(Fine) => {}
             Some(Ignored(reason)) => warnings.push(format!("{line}{place}{key} is ignored: {reason}")),
-            Some(Refused(reason)) if is_wanted(block, key) => return Err(block.error_at(key, format!("{key:?}: {reason}"))),
+            Some(Refused(reason)) if is_wanted(block, key) => {
+                return Err(block.error_at(key, format!("{key:?}: {reason}")));
+            }
             Some(Refused(_)) => {}
         }
     }

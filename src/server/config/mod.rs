@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn reads_hcl_with_one_line_blocks() {
-        let config = parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\ndisable_mlock = true")).unwrap();
+        let config =
+            parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\ndisable_mlock = true")).unwrap();
         assert_eq!(config.listeners[0].address.port(), 8200);
         assert!(config.listeners[0].tls.is_none());
         assert!(!config.listeners[0].access.open_metrics);
@@ -227,9 +228,13 @@ mod tests {
             let error = parse(&minimal(text)).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
-        let strict = minimal("").replace("tls_disable = true", "tls_disable = true tls_require_and_verify_client_cert = true");
+        let strict =
+            minimal("").replace("tls_disable = true", "tls_disable = true tls_require_and_verify_client_cert = true");
         assert!(parse(&strict).unwrap_err().contains("tls_require_and_verify_client_cert"));
-        let lax = minimal("").replace("tls_disable = true", "tls_disable = true tls_min_version = \"tls12\" x_forwarded_for_hop_skips = 1");
+        let lax = minimal("").replace(
+            "tls_disable = true",
+            "tls_disable = true tls_min_version = \"tls12\" x_forwarded_for_hop_skips = 1",
+        );
         let said = parse(&lax).unwrap().warnings.join("\n");
         assert!(said.contains("listener.x_forwarded_for_hop_skips") && !said.contains("tls_min_version"), "{said}");
     }
@@ -243,7 +248,10 @@ mod tests {
             path
         };
         write("1.hcl", &minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = \"1h\""));
-        write("2.json", r#"{"max_lease_ttl": "48h", "listener": [{"tcp": {"address": "127.0.0.1:8201", "tls_disable": 1}}]}"#);
+        write(
+            "2.json",
+            r#"{"max_lease_ttl": "48h", "listener": [{"tcp": {"address": "127.0.0.1:8201", "tls_disable": 1}}]}"#,
+        );
         write("notes.txt", "no configuration");
         let last = write("3.hcl.last", "storage \"inmem\" {}");
         let config = Config::load_all(&[folder.path().to_owned(), last.clone()]).unwrap();

@@ -19,7 +19,8 @@ pub enum StorageConfig {
 
 pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<StorageConfig, Error> {
     // Vault's first word for it, which old files still have.
-    let name = if root.map().contains_key("backend") && !root.map().contains_key("storage") { "backend" } else { "storage" };
+    let name =
+        if root.map().contains_key("backend") && !root.map().contains_key("storage") { "backend" } else { "storage" };
     let block = single(root, name, "storage \"embedded\" { path = \"/var/lib/lessor\" }")?;
     match block.label() {
         kind @ ("embedded" | "file") => {

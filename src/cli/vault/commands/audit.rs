@@ -80,7 +80,9 @@ fn options(options: &Value) -> String {
 async fn enable(session: &Session<'_>) -> Outcome {
     let kind = session.argument(0);
     if kind.contains('=') {
-        return Err(Failure::local("the first argument must be the device's type, as in: audit enable file file_path=…"));
+        return Err(Failure::local(
+            "the first argument must be the device's type, as in: audit enable file file_path=…",
+        ));
     }
     let options = body::parse(session.around, &session.values.arguments[1..])?;
     let path = clean(session.values.text("path").unwrap_or(kind));

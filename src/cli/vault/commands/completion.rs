@@ -27,7 +27,8 @@ async fn completion(session: &Session<'_>) -> Outcome {
         install_for(shell, on, session.program, session.around).map_err(Failure::local)?;
         return Ok(0);
     }
-    let program = std::env::current_exe().map_err(|error| Failure::local(format!("cannot find this program: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Failure::local(format!("cannot find this program: {error}")))?;
     session.around.print(&script(shell, &program, &session.program.name).map_err(Failure::local)?);
     Ok(0)
 }

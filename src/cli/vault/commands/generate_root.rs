@@ -112,7 +112,9 @@ fn show(session: &Session<'_>, status: &Value) -> Outcome {
             ("Complete", plain(&status["complete"])),
         ];
         rows.extend(text("otp").map(|otp| ("OTP", otp)));
-        rows.extend(status["otp_length"].as_u64().filter(|length| *length > 0).map(|length| ("OTP Length", length.to_string())));
+        rows.extend(
+            status["otp_length"].as_u64().filter(|length| *length > 0).map(|length| ("OTP Length", length.to_string())),
+        );
         let encoded = text("encoded_token").or_else(|| text("encoded_root_token"));
         rows.extend(encoded.map(|encoded| ("Encoded Token", encoded)));
         columns(&rows.into_iter().map(|(title, value)| vec![title.to_owned(), value]).collect::<Vec<_>>())

@@ -23,7 +23,10 @@ pub(super) const COMMANDS: &[Command] = &[Command {
         Flag::number("key-threshold", "How many of them open the engine. Default: 3.").also(&["t"]),
         Flag::list("pgp-keys", "Not offered: shares are printed as they are."),
         Flag::text("root-token-pgp-key", "Not offered: the token is printed as it is."),
-        Flag::number("recovery-shares", "How many shares the recovery key of an engine that opens itself has. Default: 5."),
+        Flag::number(
+            "recovery-shares",
+            "How many shares the recovery key of an engine that opens itself has. Default: 5.",
+        ),
         Flag::number("recovery-threshold", "How many of them have its authority. Default: 3."),
         Flag::list("recovery-pgp-keys", "Not offered: shares are printed as they are."),
         Flag::number("stored-shares", "Taken for old scripts' sake; it means nothing."),
@@ -43,7 +46,9 @@ async fn init(session: &Session<'_>) -> Outcome {
     }
     for flag in ["pgp-keys", "root-token-pgp-key", "recovery-pgp-keys"] {
         if values.has(flag) {
-            return Err(Failure::local(format!("-{flag}: shares and tokens are not encrypted for anybody: leave it out")));
+            return Err(Failure::local(format!(
+                "-{flag}: shares and tokens are not encrypted for anybody: leave it out"
+            )));
         }
     }
     let seal = session.look(&Ask::get("sys/seal-status")).await?;
@@ -60,7 +65,9 @@ fn body(session: &Session<'_>, recovery: bool) -> Result<Value, Failure> {
     for flag in [format!("{other}-shares"), format!("{other}-threshold")] {
         // Vault's scripts name key shares for engines that open themselves, too; they mean nothing there.
         if values.has(&flag) && !recovery {
-            return Err(Failure::local(format!("-{flag} is for an engine that opens itself: this one takes key shares")));
+            return Err(Failure::local(format!(
+                "-{flag} is for an engine that opens itself: this one takes key shares"
+            )));
         }
     }
     let number = |kind: &str, default: i64| {
@@ -135,6 +142,9 @@ mod tests {
         assert!(text.starts_with("Unseal Key 1: a=\nUnseal Key 2: b=\n\nInitial Root Token: hvs.x\n"), "{text}");
         let made = json!({ "recovery_keys_base64": ["r="], "keys_base64": [], "root_token": "hvs.x" });
         let text = table(&made, &json!({ "recovery_shares": 1, "recovery_threshold": 1 }));
-        assert!(text.starts_with("Recovery Key 1: r=\n\nInitial Root Token: hvs.x\n\nSuccess! Vault is initialized"), "{text}");
+        assert!(
+            text.starts_with("Recovery Key 1: r=\n\nInitial Root Token: hvs.x\n\nSuccess! Vault is initialized"),
+            "{text}"
+        );
     }
 }

@@ -43,8 +43,11 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: &[
             MOUNT,
             CAS,
-            Flag::text("method", "patch: in one request, which takes the capability patch. rw: reads, then writes. Default: the \
-                first, and the second where that is not allowed or not offered.")
+            Flag::text(
+                "method",
+                "patch: in one request, which takes the capability patch. rw: reads, then writes. Default: the \
+                first, and the second where that is not allowed or not offered.",
+            )
             .one_of(&["patch", "rw"]),
             Flag::list("remove-data", "A key to remove; may be given several times."),
         ],
@@ -303,11 +306,13 @@ async fn rollback(session: &Session<'_>) -> Outcome {
     place.must_be_versioned("kv rollback")?;
     let doing = format!("Error doing pre-read at {}", place.data());
     let metadata = Ask::get(place.at("metadata"));
-    let known = read_secret(session.look(&metadata).await?, &metadata, &doing)?.ok_or_else(|| nothing_at(&place.data()))?;
+    let known =
+        read_secret(session.look(&metadata).await?, &metadata, &doing)?.ok_or_else(|| nothing_at(&place.data()))?;
     let old = Ask::get(place.data()).with("version", &number.to_string());
     let found = read_secret(session.look(&old).await?, &old, &doing)?;
     let data = found.map(|secret| secret.data["data"].clone()).filter(Value::is_object);
-    let data = data.ok_or_else(|| Failure::server(format!("No version {number} with data found at {}", place.data())))?;
+    let data =
+        data.ok_or_else(|| Failure::server(format!("No version {number} with data found at {}", place.data())))?;
     let ask = Ask::put(place.data(), version(data, known.data["current_version"].as_i64()));
     let reply = session.send(&ask).await?;
     written(session, read_secret(reply, &ask, &format!("Error writing data to {}", ask.path))?, &ask.path)

@@ -101,7 +101,8 @@ fn table(path: &str, secret: &Secret) -> String {
     let mut text = path_header("Metadata Path", path);
     text += &object_table("Metadata", &secret.data, &["versions"]);
     let versions = secret.data["versions"].as_object().cloned().unwrap_or_default();
-    let mut numbered: Vec<(u64, Value)> = versions.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect();
+    let mut numbered: Vec<(u64, Value)> =
+        versions.into_iter().filter_map(|(key, value)| Some((key.parse().ok()?, value))).collect();
     numbered.sort_by_key(|(number, _)| *number);
     for (number, version) in numbered {
         text += "\n";
@@ -159,7 +160,7 @@ mod tests {
             ..Secret::default()
         };
         let text = table("secret/metadata/a", &secret);
-        assert!(text.starts_with("== Metadata Path ==\nsecret/metadata/a\n\n"), "{text}");
+        assert!(text.starts_with("= Metadata Path =\nsecret/metadata/a\n\n"), "{text}");
         let (nine, ten) = (text.find("Version 9"), text.find("Version 10"));
         assert!(nine.is_some() && nine < ten, "{text}");
         assert!(text.contains("\ncurrent_version    10\n") && !text.contains("map["), "{text}");

@@ -8,7 +8,8 @@ use super::super::session::Session;
 use super::super::{Failure, output};
 
 /// Where the engine is mounted, so that the argument is the key alone.
-pub(super) const MOUNT: Flag = Flag::text("mount", "Where the engine is mounted; the argument is the key below it then.");
+pub(super) const MOUNT: Flag =
+    Flag::text("mount", "Where the engine is mounted; the argument is the key below it then.");
 
 /// A key of a key-value engine.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +73,9 @@ impl Place {
             return Ok(());
         }
         let mount = &self.mount;
-        Err(Failure::local(format!("{command} is not offered by {mount}/, which keeps one version only (kv version 1)")))
+        Err(Failure::local(format!(
+            "{command} is not offered by {mount}/, which keeps one version only (kv version 1)"
+        )))
     }
 }
 

@@ -48,8 +48,11 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "    lease revoke -prefix database/creds/app",
         flags: &[
             Flag::switch("prefix", "All that is leased below the argument."),
-            Flag::switch("force", "Forgets the leases even where what they stand for cannot be taken back; needs -prefix.")
-                .also(&["f"]),
+            Flag::switch(
+                "force",
+                "Forgets the leases even where what they stand for cannot be taken back; needs -prefix.",
+            )
+            .also(&["f"]),
             Flag::switch("sync", "Waits until it is done, and says what was refused."),
         ],
         shared: Shared::Format,

@@ -155,7 +155,8 @@ fn finish(session: &Session<'_>, secret: Secret) -> Outcome {
     let stored = !only && !values.on("no-store") && secret.wrap_info.is_null();
     let token = secret.auth["client_token"].as_str().map(base::Secret::new);
     if stored {
-        let token = token.as_ref().ok_or_else(|| Failure::server("Error authenticating: there is no token in the answer"))?;
+        let token =
+            token.as_ref().ok_or_else(|| Failure::server("Error authenticating: there is no token in the answer"))?;
         token_file::store(session.around, token).map_err(Failure::local)?;
         let table = session.format()? == Format::Table && !values.has("field") && !values.on("no-print");
         if table && session.around.variable("TOKEN").is_some() {

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn the_second_word_is_a_version() {
-        let line = |name: &str| version_line(&Program { name: name.into(), version: "0.1.0", api_version: "1.18.0+lessor.0.1.0" });
+        let line = |name: &str| {
+            version_line(&Program { name: name.into(), version: "0.1.0", api_version: "1.18.0+lessor.0.1.0" })
+        };
         assert_eq!(line("lessor"), "Lessor v0.1.0");
         assert_eq!(line("vault"), "Vault v1.18.0 (Lessor 0.1.0)");
     }

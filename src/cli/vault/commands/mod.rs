@@ -112,8 +112,10 @@ mod tests {
             }
         }
         for command in all() {
-            let mut flags: Vec<_> =
-                command.all_flags().flat_map(|flag| std::iter::once(flag.name).chain(flag.aliases.iter().copied())).collect();
+            let mut flags: Vec<_> = command
+                .all_flags()
+                .flat_map(|flag| std::iter::once(flag.name).chain(flag.aliases.iter().copied()))
+                .collect();
             let count = flags.len();
             flags.sort_unstable();
             flags.dedup();

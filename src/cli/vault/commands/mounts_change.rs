@@ -16,15 +16,19 @@ const MOVE_PAUSE: Duration = Duration::from_millis(500);
 const DESCRIPTION: Flag = Flag::text("description", "Words for people.");
 const DEFAULT_TTL: Flag = Flag::text("default-lease-ttl", "How long leases last; \"system\" is the server's own.");
 const MAX_TTL: Flag = Flag::text("max-lease-ttl", "How long leases may last; \"system\" is the server's own.");
-const REQUEST_KEYS: Flag = Flag::list("audit-non-hmac-request-keys", "A field that audit logs show as it is; may be given several times.");
+const REQUEST_KEYS: Flag =
+    Flag::list("audit-non-hmac-request-keys", "A field that audit logs show as it is; may be given several times.");
 const RESPONSE_KEYS: Flag = Flag::list("audit-non-hmac-response-keys", "The same for answers.");
-const VISIBILITY: Flag = Flag::text("listing-visibility", "Whether it is listed for those without a token: unauth or hidden.");
-const REQUEST_HEADERS: Flag = Flag::list("passthrough-request-headers", "A header that it gets; may be given several times.");
-const RESPONSE_HEADERS: Flag = Flag::list("allowed-response-headers", "A header that it may set; may be given several times.");
+const VISIBILITY: Flag =
+    Flag::text("listing-visibility", "Whether it is listed for those without a token: unauth or hidden.");
+const REQUEST_HEADERS: Flag =
+    Flag::list("passthrough-request-headers", "A header that it gets; may be given several times.");
+const RESPONSE_HEADERS: Flag =
+    Flag::list("allowed-response-headers", "A header that it may set; may be given several times.");
 const OPTIONS: Flag = Flag::pairs("options", "An option of the engine, key=value; may be given several times.");
 const PLUGIN_VERSION: Flag = Flag::text("plugin-version", "The version of it, where there are several.");
-const TOKEN_TYPE: Flag = Flag::text("token-type", "What tokens it gives.")
-    .one_of(&["default-service", "default-batch", "service", "batch"]);
+const TOKEN_TYPE: Flag =
+    Flag::text("token-type", "What tokens it gives.").one_of(&["default-service", "default-batch", "service", "batch"]);
 const VERSION: Flag = Flag::number("version", "The version of the key-value engine: 1 or 2.");
 
 pub(super) const COMMANDS: &[Command] = &[

@@ -79,7 +79,10 @@ async fn hand_in(session: &Session<'_>, front: &str, known: &Value) -> Outcome {
         return Err(Failure::local("No rekey is in progress. Start a rekey process with -init."));
     }
     let own = if verify { "verification_nonce" } else { "nonce" };
-    let nonce = session.values.text("nonce").map_or_else(|| known.get(own).or(known.get("nonce")).map(plain), |nonce| Some(nonce.to_owned()));
+    let nonce = session
+        .values
+        .text("nonce")
+        .map_or_else(|| known.get(own).or(known.get("nonce")).map(plain), |nonce| Some(nonce.to_owned()));
     let given = session.values.arguments.first().map(String::as_str);
     let share = session.secret_argument(given, "Unseal Key")?;
     let body = json!({ "key": share.expose().trim(), "nonce": nonce });

@@ -66,7 +66,8 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: &[
             ACCESSOR,
             Flag::switch("self", "The token in use."),
-            Flag::text("mode", "orphan: the tokens that it made live on. path is not offered.").one_of(&["orphan", "path"]),
+            Flag::text("mode", "orphan: the tokens that it made live on. path is not offered.")
+                .one_of(&["orphan", "path"]),
         ],
         shared: Shared::Http,
         run: ask!(revoke),
@@ -106,7 +107,8 @@ async fn create(session: &Session<'_>) -> Outcome {
     set("meta", values.has("metadata").then(|| values.pairs("metadata").into()));
     set("type", text("type"));
     set("entity_alias", text("entity-alias"));
-    let path = values.text("role").map_or_else(|| "auth/token/create".to_owned(), |role| format!("auth/token/create/{role}"));
+    let path =
+        values.text("role").map_or_else(|| "auth/token/create".to_owned(), |role| format!("auth/token/create/{role}"));
     let secret = session.secret(&Ask::post(path, body.into()), "Error creating token").await?;
     session.show_secret(&secret.unwrap_or_default())
 }

@@ -59,7 +59,10 @@ mod tests {
             "Key                 Value\n---                 -----\nrefresh_interval    768h\nfoo                 n/a\na                   ∞\n"
         );
         assert_eq!(keys(["app/", "b"]), "Keys\n----\napp/\nb\n");
-        assert_eq!(columns(&[vec!["Nonce".into(), "x".into()], vec!["OTP".into(), String::new()]]), "Nonce    x\nOTP      n/a\n");
+        assert_eq!(
+            columns(&[vec!["Nonce".into(), "x".into()], vec!["OTP".into(), String::new()]]),
+            "Nonce    x\nOTP      n/a\n"
+        );
     }
 
     #[test]
