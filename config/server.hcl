@@ -1,7 +1,7 @@
 # A configuration of Lessor's engine: lessor server --config server.hcl
 #
-# HCL or JSON, with the keys that Vault and OpenBao use; what those know and this does not is ignored with a warning. In a
-# cluster the Helm chart writes this file.
+# HCL or JSON, with the keys that Vault and OpenBao use; what those know and this does not is ignored with a warning, or refused
+# where that would mislead. There may be several files, and folders of them. In a cluster the Helm chart writes this file.
 
 # Where the engine keeps mounts, policies, tokens and leases; everything in it is encrypted. "inmem" forgets it all at the end.
 storage "embedded" {

@@ -16,6 +16,7 @@ mod at_rest;
 mod audit;
 mod away;
 mod certificates;
+mod cli;
 mod compat;
 mod credentials;
 mod deletion;

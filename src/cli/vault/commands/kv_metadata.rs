@@ -160,7 +160,7 @@ mod tests {
             ..Secret::default()
         };
         let text = table("secret/metadata/a", &secret);
-        assert!(text.starts_with("== Metadata Path ==\nsecret/metadata/a\n\n"), "{text}");
+        assert!(text.starts_with("= Metadata Path =\nsecret/metadata/a\n\n"), "{text}");
         let (nine, ten) = (text.find("Version 9"), text.find("Version 10"));
         assert!(nine.is_some() && nine < ten, "{text}");
         assert!(text.contains("\ncurrent_version    10\n") && !text.contains("map["), "{text}");
