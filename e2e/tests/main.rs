@@ -35,6 +35,7 @@ mod rights;
 mod rollouts;
 mod root_rotation;
 mod rotation;
+mod routes;
 mod running;
 mod schemas;
 mod seals;

@@ -21,7 +21,7 @@ use super::sys::{Flights, Moves};
 use super::token::{Found, Token, Tokens};
 use super::token_create::from_login;
 use super::ttl::Limits;
-use super::{due, identity, mount, wrapping};
+use super::{due, identity, mount, openapi, wrapping};
 use crate::auth::{self, Login, Method};
 use crate::base::shutdown::Shutdown;
 use crate::base::{Clock, Random};
@@ -179,15 +179,23 @@ impl Core {
 
     /// Token and policy; from the point where `trail` recorded the request on, it is carried out.
     async fn answer(self: &Arc<Self>, mut incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {
+        if incoming.operation == Operation::Help {
+            return self.help(&incoming, trail).await;
+        }
         let found = self.look_up(&incoming.path, incoming.operation);
         if let Some((mounted, rest)) = self.login_path(&incoming.path) {
             trail.record().await?;
             let check = Check::begin(found, &incoming.fields)?;
             return check.end(self.login(&mounted, rest, incoming).await?);
         }
-        if incoming.path == "sys/internal/ui/mounts" {
+        if matches!(incoming.path.as_str(), "sys/internal/ui/mounts" | openapi::PATH) {
             trail.record().await?;
-            return self.visible_mounts(&incoming).await;
+            let check = Check::begin(found, &incoming.fields)?;
+            let shows_mounts = incoming.path != openapi::PATH;
+            return check.end(match shows_mounts {
+                true => self.visible_mounts(&incoming).await?,
+                false => self.openapi(&incoming).await?,
+            });
         }
         if incoming.path.starts_with("sys/wrapping/") {
             // A wrapping token may do this without being anybody's session.
@@ -241,7 +249,7 @@ impl Core {
         mounted.plugin.is_login(rest).then(|| (mounted, rest.to_owned()))
     }
 
-    async fn session(&self, incoming: &Incoming) -> Result<Session, Error> {
+    pub(super) async fn session(&self, incoming: &Incoming) -> Result<Session, Error> {
         let token = incoming.token.as_ref().ok_or_else(Error::denied)?;
         let found = self.tokens.find(token).await?.ok_or_else(Error::denied)?;
         if !auth::cidr::admits(&found.token.bound_cidrs, incoming.address) {

@@ -13,6 +13,7 @@ pub mod due;
 pub mod identity;
 pub mod lease;
 pub mod mount;
+mod openapi;
 pub mod policies;
 pub mod policy;
 pub mod quota;
@@ -166,7 +167,8 @@ impl Engine {
         if incoming.namespace.as_deref().is_some_and(|name| name.is_empty() || name == "root") {
             incoming.namespace = None;
         }
-        if status::PATHS.contains(&incoming.path.as_str()) {
+        let asks_for_help = incoming.operation == Operation::Help;
+        if !asks_for_help && status::PATHS.contains(&incoming.path.as_str()) {
             return self.status(&incoming).await;
         }
         let core = self.core().ok_or_else(sealed)?;
@@ -176,7 +178,7 @@ impl Engine {
             }
             return Err(Error::new(Kind::NotFound, "namespace not found"));
         }
-        if let Some(area) = seal::open_area(&incoming.path) {
+        if !asks_for_help && let Some(area) = seal::open_area(&incoming.path) {
             routes::early(&incoming)?;
             let answer = core.with_shares(area, incoming.operation, &incoming.fields).await?;
             return Ok(answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));

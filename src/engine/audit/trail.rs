@@ -120,6 +120,7 @@ impl Core {
                 Operation::Write => "update",
                 Operation::Patch => "patch",
                 Operation::Delete => "delete",
+                Operation::Help => "help",
             },
             path: incoming.path.clone(),
             data: incoming.fields.as_map().clone(),
