@@ -43,6 +43,7 @@ mod rights;
 mod rollouts;
 mod root_rotation;
 mod rotation;
+mod routes;
 mod running;
 mod schemas;
 mod seals;

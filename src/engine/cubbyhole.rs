@@ -87,7 +87,7 @@ impl Core {
                 self.tokens.view.delete(&key(&found.hash, path)).await?;
                 Ok(Reply::Empty(204))
             }
-            Operation::Patch => Err(Error::unsupported_operation()),
+            Operation::Patch | Operation::Help => Err(Error::unsupported_operation()),
         }
     }
 }

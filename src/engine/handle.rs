@@ -10,7 +10,7 @@ use super::routes::Check;
 use super::seal::Area;
 use super::session::{Session, caller};
 use super::token_create::from_login;
-use super::{identity, mount, wrapping};
+use super::{identity, mount, openapi, wrapping};
 use crate::auth::{self, Login, Method};
 use crate::wire::{Caller, Error, Fields, Guard, Operation, Request};
 
@@ -56,15 +56,23 @@ impl Core {
 
     /// Token and policy; from the point where `trail` recorded the request on, it is carried out.
     async fn answer(self: &Arc<Self>, mut incoming: Incoming, trail: &mut Trail) -> Result<Reply, Error> {
+        if incoming.operation == Operation::Help {
+            return self.help(&incoming, trail).await;
+        }
         let found = self.look_up(&incoming.path, incoming.operation);
         if let Some((mounted, rest)) = self.login_path(&incoming.path) {
             trail.record().await?;
             let check = Check::begin(found, &incoming.fields)?;
             return check.end(self.login(&mounted, rest, incoming).await?);
         }
-        if incoming.path == "sys/internal/ui/mounts" {
+        if matches!(incoming.path.as_str(), "sys/internal/ui/mounts" | openapi::PATH) {
             trail.record().await?;
-            return self.visible_mounts(&incoming).await;
+            let check = Check::begin(found, &incoming.fields)?;
+            let shows_mounts = incoming.path != openapi::PATH;
+            return check.end(match shows_mounts {
+                true => self.visible_mounts(&incoming).await?,
+                false => self.openapi(&incoming).await?,
+            });
         }
         if incoming.path.starts_with("sys/wrapping/") {
             // A wrapping token may do this without being anybody's session.

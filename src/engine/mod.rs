@@ -16,6 +16,7 @@ mod issuing;
 pub mod lease;
 pub mod mount;
 pub mod namespace;
+mod openapi;
 pub mod policies;
 pub mod policy;
 pub mod quota;
@@ -190,7 +191,8 @@ impl Engine {
         let core = self.core();
         // Whoever asks for the state of the engine is told, whatever the state of the namespace.
         let entered = core.as_ref().map_or(Ok(None), |core| core.directory.enter(&mut incoming));
-        if let Some(path) = status::path_of(&incoming.path) {
+        let asks_for_help = incoming.operation == Operation::Help;
+        if !asks_for_help && let Some(path) = status::path_of(&incoming.path) {
             incoming.path = path.to_owned();
             return self.status(&incoming).await;
         }
@@ -199,7 +201,7 @@ impl Engine {
             return Err(Error::bad_request("operation unavailable in namespaces"));
         }
         let core = entered?.map_or(core, |space| space.core.clone());
-        if let Some(area) = seal::open_area(&incoming.path) {
+        if !asks_for_help && let Some(area) = seal::open_area(&incoming.path) {
             routes::early(&incoming)?;
             return core.handle_shares(area, &incoming).await;
         }

@@ -43,7 +43,7 @@ impl Access {
     /// Whether an operation that is not a write is allowed, its answer being wrapped for so many seconds, if at all.
     pub fn may(&self, operation: Operation, path: &str, fields: &Fields, wrap: Option<u64>) -> bool {
         let verb = match operation {
-            Operation::Read => Verb::Read,
+            Operation::Read | Operation::Help => Verb::Read,
             Operation::List => Verb::List,
             Operation::Patch => Verb::Patch,
             Operation::Delete => Verb::Delete,

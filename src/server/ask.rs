@@ -27,8 +27,12 @@ pub async fn read(request: Request<Body>, peer: Option<SocketAddr>, id: String) 
     if path.split('/').any(|segment| segment == "..") {
         return Err(Error::bad_request("the path holds \"..\""));
     }
-    let query = pairs(parts.uri.query().unwrap_or_default());
+    let mut query = pairs(parts.uri.query().unwrap_or_default());
     let operation = operation(&parts.method, &query)?;
+    // They name the operation, and are no fields of it.
+    for name in ["list", "help"] {
+        query.remove(name);
+    }
     let fields = match operation {
         Operation::Write | Operation::Patch => body_fields(operation, &parts.headers, body).await?,
         _ => query.into(),
@@ -50,7 +54,11 @@ pub async fn read(request: Request<Body>, peer: Option<SocketAddr>, id: String) 
 }
 
 fn operation(method: &Method, query: &Map<String, Value>) -> Result<Operation, Error> {
+    if query.get("help").and_then(Value::as_str).is_some_and(|help| !help.is_empty()) {
+        return Ok(Operation::Help);
+    }
     match method.as_str() {
+        "HELP" => Ok(Operation::Help),
         "GET" | "HEAD" => match query.get("list").and_then(Value::as_str) {
             None | Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(Operation::Read),
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Operation::List),
@@ -174,6 +182,15 @@ mod tests {
             assert_eq!((incoming.operation, incoming.path.as_str()), (Operation::List, "a"));
         }
         assert_eq!(ask("GET", "/v1/a?list=maybe", &[], "").await.unwrap_err().status(), 400);
+    }
+
+    #[tokio::test]
+    async fn help_is_asked_for_by_verb_or_query() {
+        for (method, uri) in [("HELP", "/v1/a"), ("GET", "/v1/a?help=1"), ("POST", "/v1/a?help=1")] {
+            let incoming = ask(method, uri, &[], "").await.unwrap();
+            assert_eq!((incoming.operation, incoming.path.as_str()), (Operation::Help, "a"));
+            assert!(incoming.fields.as_map().is_empty());
+        }
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub enum Operation {
     Write,
     Patch,
     Delete,
+    /// What the path is for; the engine answers it, plug-ins never see it.
+    Help,
 }
 
 /// Who asks, as far as a plug-in may know. The engine has checked token and policies already.

@@ -121,6 +121,7 @@ impl Core {
                 Operation::Write => "update",
                 Operation::Patch => "patch",
                 Operation::Delete => "delete",
+                Operation::Help => "help",
             },
             namespace: match self.place.is_root() {
                 true => None,

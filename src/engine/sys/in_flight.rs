@@ -62,6 +62,7 @@ impl Core {
                 Operation::Write => "PUT",
                 Operation::Patch => "PATCH",
                 Operation::Delete => "DELETE",
+                Operation::Help => "HELP",
             };
             let row = json!({
                 "start_time": flight.since.to_string(), "client_remote_address": flight.address,

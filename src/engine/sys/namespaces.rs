@@ -37,7 +37,7 @@ impl Core {
                 Ok(Reply::answer(Answer::data(describe(&record))))
             }
             Operation::Delete => self.delete_namespace(&full).await,
-            Operation::List => Err(Error::unsupported_operation()),
+            Operation::List | Operation::Help => Err(Error::unsupported_operation()),
         }
     }
 

@@ -42,7 +42,7 @@ impl Plain {
                 self.view.delete(&key(path)).await?;
                 Ok(Answer::empty())
             }
-            Operation::Patch => Err(Error::unsupported_operation()),
+            Operation::Patch | Operation::Help => Err(Error::unsupported_operation()),
         }
     }
 

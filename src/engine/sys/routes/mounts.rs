@@ -40,6 +40,12 @@ const MOVE: &[Field] = &[
     Field::text("to", "Where it is to be.").required(),
 ];
 
+const DOCUMENT: &[Field] = &[
+    Field::flag("generic_mount_paths", "Whether one mount of each type stands for all, its path being a parameter.")
+        .or("false"),
+    Field::text("context", "Accepted and without effect: documents of user interfaces."),
+];
+
 /// The routes.
 pub(super) const ROUTES: &[Route] = &[
     Route::new("mounts", &[Read], "Lists the secrets engines."),
@@ -65,6 +71,9 @@ pub(super) const ROUTES: &[Route] = &[
         .guard(Guard::Sudo)
         .fields(&[MOVE]),
     Route::new("remount/status/:migration_id", &[Read], "Tells what became of a move."),
+    Route::new("internal/specs/openapi", &[Read, Write], "Describes the API, as far as the caller may know of it.")
+        .guard(Guard::Open)
+        .fields(&[DOCUMENT]),
     Route::new("internal/ui/mounts", &[Read], "Lists the mounts that the caller may know of.").guard(Guard::Open),
     Route::new("internal/ui/mounts/*path", &[Read], "Tells which mount a path lies in.")
         .guard(Guard::Looked)

@@ -86,7 +86,7 @@ fn invalid_path(operation: Operation, path: &str) -> Answer {
         return Answer::empty().warn(text).missing();
     }
     let command = match operation {
-        Operation::Read => "get",
+        Operation::Read | Operation::Help => "get",
         Operation::List => "list",
         Operation::Write => "put",
         Operation::Patch => "patch",
