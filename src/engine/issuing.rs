@@ -17,12 +17,7 @@ pub(super) const OWN: &str = "lessor/";
 const OFFERS: u32 = 8;
 
 impl Core {
-    pub(super) async fn secrets(
-        &self,
-        incoming: &Incoming,
-        fields: Fields,
-        session: &Session,
-    ) -> Result<Reply, Error> {
+    pub(super) async fn secrets(&self, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
         let (mounted, rest) = self.mounts.route(&incoming.path).ok_or_else(|| no_route(&incoming.path))?;
         if mounted.entry.tainted {
             return Err(no_route(&incoming.path));

@@ -18,12 +18,10 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("namespaces/api-lock/lock", &[Write], "Lets nothing in this namespace answer."),
     Route::new("namespaces/api-lock/lock/*path", &[Write], "Lets nothing in a namespace answer.").fields(&[PATH]),
     Route::new("namespaces/api-lock/unlock", &[Write], "Lets this namespace answer again.").fields(&[UNLOCK]),
-    Route::new("namespaces/api-lock/unlock/*path", &[Write], "Lets a namespace answer again.")
-        .fields(&[PATH, UNLOCK]),
+    Route::new("namespaces/api-lock/unlock/*path", &[Write], "Lets a namespace answer again.").fields(&[PATH, UNLOCK]),
     Route::new("namespaces/*path", &[Read], "Shows a namespace.").fields(&[PATH]),
     Route::new("namespaces/*path", &[Delete], "Deletes a namespace with all that is in it.").fields(&[PATH]),
-    Route::new("namespaces/*path", &[Write], "Makes a namespace, or replaces its metadata.")
-        .fields(&[PATH, NAMESPACE]),
+    Route::new("namespaces/*path", &[Write], "Makes a namespace, or replaces its metadata.").fields(&[PATH, NAMESPACE]),
     Route::new("namespaces/*path", &[Patch], "Changes the metadata of a namespace.").fields(&[PATH, NAMESPACE]),
     Route::new("internal/ui/namespaces", &[Read], "Lists the namespaces below this one that the caller can use."),
 ];
