@@ -6,6 +6,9 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::writer::MakeWriterExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::log_file::{LogFile, Rotating};
 
@@ -85,29 +88,18 @@ fn install<W>(level: LevelFilter, format: LogFormat, colours: bool, writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let builder = fmt().with_max_level(level).with_writer(writer).with_target(false);
+    let (filter, handle) = reload::Layer::new(level);
+    let lines = fmt::layer().with_writer(writer).with_target(false);
+    let logger = tracing_subscriber::registry().with(filter);
+    let installed = match format {
+        LogFormat::Text => logger.with(lines.with_ansi(colours)).try_init(),
+        LogFormat::Json => logger.with(lines.json().flatten_event(true)).try_init(),
+    };
     // An error means that a logger is there already, as in tests.
-    match format {
-        LogFormat::Text => {
-            let builder = builder.with_ansi(colours).with_filter_reloading();
-            let handle = builder.reload_handle();
-            if builder.try_init().is_ok() {
-                remember(level, move |level| drop(handle.reload(level)));
-            }
-        }
-        LogFormat::Json => {
-            let builder = builder.json().flatten_event(true).with_filter_reloading();
-            let handle = builder.reload_handle();
-            if builder.try_init().is_ok() {
-                remember(level, move |level| drop(handle.reload(level)));
-            }
-        }
+    if installed.is_ok() {
+        // It is the first one, so nobody has set this before; and it lives as long as the process, so it can be reloaded.
+        let _ = LEVEL.set((Box::new(move |level| drop(handle.reload(level))), level));
     }
-}
-
-fn remember(level: LevelFilter, set: impl Fn(LevelFilter) + Send + Sync + 'static) {
-    // Only whoever installed the logger comes here.
-    let _ = LEVEL.set((Box::new(set), level));
 }
 
 /// An error with all its sources on one line, for logs: `Display` of each, joined by `: `.

@@ -36,7 +36,7 @@ const RATE: &[Field] = &[
 
 const SETTINGS: &[Field] = &[
     Field::flag("enable_rate_limit_audit_logging", "Whether refused requests are audited."),
-    Field::flag("enable_rate_limit_response_headers", "Refused: answers do not tell the state of quotas."),
+    Field::flag("enable_rate_limit_response_headers", "Whether answers tell what quotas leave."),
     Field::list("rate_limit_exempt_paths", "Paths that no quota on requests holds for."),
 ];
 
