@@ -68,6 +68,9 @@ async fn without_the_webhook_only_pods_that_ask_for_it_wait() {
             let plain = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: plain}}\nspec:\n{spec}");
             apply(&client, &namespace, &plain).await.unwrap();
             runs(&client, &namespace, "plain").await;
+            let declines = pod("declines", &namespace, STAY).replace("lessor.dev/inject: \"true\"", "lessor.dev/inject: \"false\"");
+            apply(&client, &namespace, &declines).await.unwrap();
+            runs(&client, &namespace, "declines").await;
             for exempt in exempt {
                 let asks = pod(&name, &namespace, STAY).replace("serviceAccountName: app\n", "serviceAccountName: default\n");
                 apply(&client, exempt, &asks).await.expect("the webhook's own namespace and kube-system do not wait for it");
