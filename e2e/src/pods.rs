@@ -89,7 +89,8 @@ pub async fn token_of(client: &Client, namespace: &str, account: &str, pod: &Pod
         name: pod.metadata.name.clone(),
         uid: pod.uid(),
     });
-    let spec = TokenRequestSpec { audiences: vec!["lessor".into()].into(), bound_object_ref, ..TokenRequestSpec::default() };
+    let spec =
+        TokenRequestSpec { audiences: vec!["lessor".into()].into(), bound_object_ref, ..TokenRequestSpec::default() };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
     let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
     answer.expect("Kubernetes gives a token").status.and_then(|status| status.token).expect("a token")

@@ -22,7 +22,8 @@ const RECOVERED: Duration = Duration::from_secs(120);
 /// Waits until no pod of a part is left.
 pub async fn gone(component: &str) {
     let selector = format!("app.kubernetes.io/component={component}");
-    let wait = ["wait", "--for=delete", "pod", "--selector", &selector, "--namespace", LESSOR_NAMESPACE, "--timeout=60s"];
+    let wait =
+        ["wait", "--for=delete", "pod", "--selector", &selector, "--namespace", LESSOR_NAMESPACE, "--timeout=60s"];
     let (gone, said) = kubectl(&wait).await;
     assert!(gone, "{said}");
 }
@@ -30,7 +31,8 @@ pub async fn gone(component: &str) {
 /// Scales the installed webhook, and waits until it is so.
 async fn scale(replicas: &str) {
     let count = format!("--replicas={replicas}");
-    let (scaled, said) = kubectl(&["scale", "deployment/lessor-webhook", "--namespace", LESSOR_NAMESPACE, &count]).await;
+    let (scaled, said) =
+        kubectl(&["scale", "deployment/lessor-webhook", "--namespace", LESSOR_NAMESPACE, &count]).await;
     assert!(scaled, "{said}");
     if replicas == "0" {
         // One that is ending still answers for a while.
@@ -68,12 +70,16 @@ async fn without_the_webhook_only_pods_that_ask_for_it_wait() {
             let plain = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: plain}}\nspec:\n{spec}");
             apply(&client, &namespace, &plain).await.unwrap();
             runs(&client, &namespace, "plain").await;
-            let declines = pod("declines", &namespace, STAY).replace("lessor.dev/inject: \"true\"", "lessor.dev/inject: \"false\"");
+            let declines = pod("declines", &namespace, STAY)
+                .replace("lessor.dev/inject: \"true\"", "lessor.dev/inject: \"false\"");
             apply(&client, &namespace, &declines).await.unwrap();
             runs(&client, &namespace, "declines").await;
             for exempt in exempt {
-                let asks = pod(&name, &namespace, STAY).replace("serviceAccountName: app\n", "serviceAccountName: default\n");
-                apply(&client, exempt, &asks).await.expect("the webhook's own namespace and kube-system do not wait for it");
+                let asks =
+                    pod(&name, &namespace, STAY).replace("serviceAccountName: app\n", "serviceAccountName: default\n");
+                apply(&client, exempt, &asks)
+                    .await
+                    .expect("the webhook's own namespace and kube-system do not wait for it");
                 runs(&client, exempt, &name).await;
             }
             refused(&client, &namespace).await;
@@ -96,7 +102,8 @@ async fn without_the_webhook_only_pods_that_ask_for_it_wait() {
 
 /// A Deployment whose pods ask for an agent gets none, and an event says which webhook is missed.
 async fn refused(client: &Client, namespace: &str) {
-    let spec = pod_spec(&program("/lessor/secrets/db", namespace, STAY), 6).replace("restartPolicy: Never", "restartPolicy: Always");
+    let spec = pod_spec(&program("/lessor/secrets/db", namespace, STAY), 6)
+        .replace("restartPolicy: Never", "restartPolicy: Always");
     let deployment = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: asks}}\nspec:\n  selector: {{matchLabels: {{app: asks}}}}\n  \
          template:\n    metadata:\n      labels: {{app: asks}}\n      annotations:\n{}    spec:\n{spec}",

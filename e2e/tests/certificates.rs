@@ -151,7 +151,11 @@ async fn its_own_certificate_is_exchanged_without_a_refused_pod() {
                 .await;
             };
             let (refused, asked) = webhook.under_load(exchanged).await;
-            eprintln!("{wanted} exchanges in {:.1?} with 3 replicas: {asked} pods looked at, {} refused", begun.elapsed(), refused.len());
+            eprintln!(
+                "{wanted} exchanges in {:.1?} with 3 replicas: {asked} pods looked at, {} refused",
+                begun.elapsed(),
+                refused.len()
+            );
             assert!(refused.is_empty(), "{:#?}", &refused[..refused.len().min(5)]);
             assert!(asked > 100, "{asked}");
         };
@@ -171,8 +175,9 @@ fn certificate(name: &str, namespace: &str) -> (String, String) {
     let leaf = CertificateParams::new(vec![format!("{name}.{namespace}.svc")]).unwrap().signed_by(&key, &ca).unwrap();
     let data = [("tls.crt", leaf.pem()), ("tls.key", key.serialize_pem()), ("ca.crt", ca.pem())];
     let data = data.map(|(key, text)| format!("  {key}: {}\n", serde_json::Value::from(text))).concat();
-    let secret =
-        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: given}}\ntype: kubernetes.io/tls\nstringData:\n{data}");
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: given}}\ntype: kubernetes.io/tls\nstringData:\n{data}"
+    );
     (secret, ca.pem())
 }
 
@@ -183,8 +188,10 @@ async fn a_certificate_that_somebody_else_keeps_is_followed_without_a_refused_po
         let test = async {
             let next = || certificate(&format!("{namespace}-webhook"), &namespace);
             apply(&client, &namespace, &next().0).await.unwrap();
-            let settings = ["webhook.certificate.source=secret,webhook.certificate.secretName=given".to_owned(),
-                "webhook.certificate.overlap=2s".to_owned()];
+            let settings = [
+                "webhook.certificate.source=secret,webhook.certificate.secretName=given".to_owned(),
+                "webhook.certificate.overlap=2s".to_owned(),
+            ];
             let webhook = Webhook::install(&client, &namespace, &settings).await;
             let exchanged = async {
                 for _ in 0..3 {

@@ -48,7 +48,8 @@ impl Forwarded {
     /// What the command line prints.
     async fn lessor(&self, client: &kube::Client, token: &str, arguments: &[&str]) -> String {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), LESSOR_NAMESPACE);
-        let ca = secrets.get("lessor-engine-tls").await.unwrap().data.unwrap().remove("ca.crt").expect("the engine's CA");
+        let ca =
+            secrets.get("lessor-engine-tls").await.unwrap().data.unwrap().remove("ca.crt").expect("the engine's CA");
         let output = Command::new(variable("LESSOR_BINARY"))
             .args(arguments)
             .env("VAULT_ADDR", format!("https://127.0.0.1:{}", self.port))
@@ -94,7 +95,10 @@ async fn a_user_leads_to_its_pod_and_a_pod_to_its_user() {
         let way = Forwarded::to_engine().await;
         let shown = way.lessor(&client, engine.token(), &["who", &user]).await;
         let row = shown.lines().nth(1).unwrap_or_default();
-        assert!([&user, &format!("pod {namespace}/app"), &uid].iter().all(|text| row.contains(text.as_str())), "{shown}");
+        assert!(
+            [&user, &format!("pod {namespace}/app"), &uid].iter().all(|text| row.contains(text.as_str())),
+            "{shown}"
+        );
         let named = format!("{namespace}/app");
         for arguments in [["who", "--pod", &named], ["who", "--uid", &uid]] {
             let shown = way.lessor(&client, engine.token(), &arguments).await;

@@ -170,19 +170,16 @@ pub async fn run(
     Ok(served?)
 }
 
-fn upkeep(
-    options: &Options,
-    store: KubernetesStore,
-    clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> Upkeep {
+fn upkeep(options: &Options, store: KubernetesStore, clock: &Arc<dyn Clock>, random: &Arc<dyn Random>) -> Upkeep {
     let (time, spread) = (Arc::clone(clock), Arc::clone(random));
     let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
     let store = Arc::new(store);
     match options.certificate_source {
-        CertificateSource::Own => {
-            Upkeep::new(Keeper::new(store, dns_names(options), policy, Arc::clone(clock), Arc::clone(random)), time, spread)
-        }
+        CertificateSource::Own => Upkeep::new(
+            Keeper::new(store, dns_names(options), policy, Arc::clone(clock), Arc::clone(random)),
+            time,
+            spread,
+        ),
         CertificateSource::Given => {
             Upkeep::new(Follower::new(store, policy.overlap, Arc::clone(clock), Arc::clone(random)), time, spread)
         }

@@ -238,7 +238,10 @@ mod tests {
 
     #[test]
     fn texts_are_the_same_whatever_their_order_and_comments() {
-        let (one, two) = ("-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nUg==\n-----END CERTIFICATE-----");
+        let (one, two) = (
+            "-----BEGIN CERTIFICATE-----\nQQ==\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\nUg==\n-----END CERTIFICATE-----",
+        );
         assert_eq!(blocks(&format!("# a\n{one}{two}")), blocks(&format!("{two}\n\n{one}{one}")));
         assert_eq!(blocks("").len(), 0);
     }
@@ -246,9 +249,8 @@ mod tests {
     #[tokio::test]
     async fn replicas_follow_a_change_of_ca_one_after_the_other_and_all_are_trusted_all_the_time() {
         let (source, clock) = (Arc::new(Memory::default()), ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
-        let follower = |seed| {
-            Follower::new(source.clone(), OVERLAP, Arc::new(clock.clone()), Arc::new(SeededRandom::new(seed)))
-        };
+        let follower =
+            |seed| Follower::new(source.clone(), OVERLAP, Arc::new(clock.clone()), Arc::new(SeededRandom::new(seed)));
         let mut followers = [follower(1), follower(2), follower(3)];
         source.give(clock.now());
         let mut next = [clock.now(); 3];
@@ -266,7 +268,11 @@ mod tests {
                     assert!(cas.is_subset(&trusted));
                 }
             }
-            assert_eq!(blocks(&source.trusted().await.unwrap()).len(), 1, "{ca}: the CA of before is trusted no longer");
+            assert_eq!(
+                blocks(&source.trusted().await.unwrap()).len(),
+                1,
+                "{ca}: the CA of before is trusted no longer"
+            );
             shown.push(followers[0].resolver.shown().unwrap().cert[0].clone());
             assert!(followers.iter().all(|follower| follower.resolver.shown().unwrap().cert[0] == shown[change]));
         }

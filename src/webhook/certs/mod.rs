@@ -44,7 +44,9 @@ pub enum Error {
     #[error("cannot read the webhook's certificate")]
     Certificate(#[from] x509_parser::nom::Err<x509_parser::error::X509Error>),
     /// Whoever keeps the certificate has not made it yet.
-    #[error("Secret {0} is not there or lacks tls.crt or tls.key: whoever keeps it, such as cert-manager, has to make it")]
+    #[error(
+        "Secret {0} is not there or lacks tls.crt or tls.key: whoever keeps it, such as cert-manager, has to make it"
+    )]
     NoCertificate(String),
     /// The API server did not do what was asked.
     #[error("cannot {doing}")]
