@@ -46,7 +46,7 @@
 {{- define "lessor.arguments.webhook" -}}
 - webhook
 {{ include "lessor.engineArguments" . }}
-- --agent-image={{ include "lessor.image" . }}
+- --agent-image={{ default (include "lessor.image" .) .Values.webhook.agentImage }}
 - --agent-image-pull-policy={{ .Values.image.pullPolicy }}
 - --namespace={{ .Release.Namespace }}
 - --service-name={{ include "lessor.name" (list . "webhook") }}
