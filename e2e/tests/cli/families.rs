@@ -123,9 +123,8 @@ async fn mounts_leases_audit_and_the_rest() {
 
     assert_eq!(shell.vault("lease list").await.done(), "no leases there\n");
     assert!(shell.vault("lease lookup nothing/there").await.failed(2).contains("invalid lease"));
-    let lookup = shell.vault("list sys/leases/lookup/auth/token/create").await;
-    assert_eq!(lookup.code, 0, "tokens have leases: {}", lookup.error);
-    shell.vault("lease revoke -prefix -sync auth/token/create").await.done();
+    let revoked = shell.vault("lease revoke -prefix -sync auth/token/create").await.done();
+    assert_eq!(revoked, "Success! Revoked any leases with prefix: auth/token/create\n");
     assert!(shell.vault("plugin list database").await.done().contains("postgresql-database-plugin"));
     let rotated = shell.vault("operator rotate").await.done();
     assert!(rotated.starts_with("Success! Rotated key\n\nKey Term            2\n"), "{rotated}");
@@ -136,7 +135,7 @@ async fn mounts_leases_audit_and_the_rest() {
 #[tokio::test]
 async fn roles_and_completion_stay_within_reach() {
     let (mut shell, _server) = dev(&[]).await;
-    assert!(shell.lessor("orphans nothing/there").await.failed(1).contains("no handler for route"));
+    assert!(shell.lessor("orphans nothing/there").await.failed(1).contains("no secrets engine is mounted"));
     assert!(shell.lessor("operator -h").await.done().contains("generate-root"), "both grammars are told");
     assert!(shell.vault("operator").await.failed(1).contains("generate-root"));
     assert!(shell.vault("frobnicate").await.failed(127).contains("\"frobnicate\" is no command"));

@@ -2,6 +2,7 @@
 
 mod families;
 mod keys;
+mod leases;
 mod serving;
 mod shell;
 mod silence;

@@ -120,7 +120,7 @@ impl Shell {
         let said = Arc::<Mutex<String>>::default();
         collect(child.stdout.take().unwrap(), &said);
         collect(child.stderr.take().unwrap(), &said);
-        let server = Server { child, said };
+        let server = Server { _child: child, said };
         eventually(&format!("the server says {until:?}"), START, || async {
             let said = server.said();
             if said.contains(until) { Ok(()) } else { Err(said) }
@@ -143,8 +143,7 @@ fn collect(from: impl tokio::io::AsyncRead + Unpin + Send + 'static, said: &Arc<
 
 /// A server that ends with the value.
 pub struct Server {
-    #[expect(dead_code, reason = "it is killed when it is dropped")]
-    child: Child,
+    _child: Child,
     said: Arc<Mutex<String>>,
 }
 

@@ -85,6 +85,8 @@ fn unknown(name: &str, flags: &[&Flag]) -> Misread {
 fn check(flag: &Flag, value: &str) -> Result<(), Misread> {
     let wrong = |must: &str| Err(Misread::Wrong(format!("invalid value for flag -{}: it must be {must}", flag.name)));
     match flag.kind {
+        // Scripts and charts write flags whose value they do not have.
+        Kind::Text if value.is_empty() => Ok(()),
         Kind::Switch if boolean::parse(value).is_none() => wrong("true or false"),
         Kind::Number if value.trim().parse::<i64>().is_err() => wrong("a whole number"),
         Kind::Duration if duration::parse_seconds(value).is_err() => {

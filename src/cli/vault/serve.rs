@@ -12,7 +12,7 @@ use crate::base::Secret;
 const LOG_LEVEL: Flag =
     Flag::text("log-level", "How much to log: trace, debug, info, warn, error, off. Default: LESSOR_LOG_LEVEL.");
 const LOG_FORMAT: Flag = Flag::text("log-format", "Shape of a log line: standard or json. Default: LESSOR_LOG_FORMAT.")
-    .one_of(&["standard", "json"]);
+    .one_of(&["standard", "text", "json"]);
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {

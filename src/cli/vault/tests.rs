@@ -260,3 +260,46 @@ async fn an_engine_that_opens_itself_is_initialised_with_recovery_shares() {
     let state = ran(&["operator", "init", "-status"], "", |_| (200, json!({ "initialized": false }))).await;
     assert_eq!((state.code, state.output.as_str()), (2, "Vault is not initialized\n"));
 }
+
+/// A browser: it is sent to the provider, and comes back with a code.
+async fn come_back(redirect: String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = redirect.strip_prefix("http://").and_then(|rest| rest.split('/').next()).unwrap().to_owned();
+    for target in ["/favicon.ico", "/oidc/callback?state=st&code=c%2F1"] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_browser_logs_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = [("HOME", folder.path().to_str().unwrap()), ("VAULT_TOKEN", "")];
+    let script = |seen: &Seen| match seen.path.split('?').next().unwrap_or_default() {
+        "auth/sso/oidc/auth_url" => {
+            tokio::spawn(come_back(seen.body["redirect_uri"].as_str().unwrap().to_owned()));
+            envelope(json!({ "auth_url": "https://provider/x" }))
+        }
+        _ => (200, json!({ "data": null, "auth": { "client_token": "hvs.sso", "lease_duration": 60 } })),
+    };
+    let line = [
+        "login",
+        "-method=oidc",
+        "-path=sso",
+        "-no-print",
+        "role=dev",
+        "port=0",
+        "listenaddress=127.0.0.1",
+        "callbackhost=127.0.0.1",
+        "skip_browser=true",
+    ];
+    let ran = ran_with(&line, "", &home, script).await;
+    assert_eq!(ran.code, 0, "{}", ran.error);
+    assert!(ran.error.contains("https://provider/x") && !ran.error.contains("hvs.sso"), "{}", ran.error);
+    assert_eq!(ran.seen[0].body["role"], "dev");
+    let nonce = ran.seen[0].body["client_nonce"].as_str().unwrap();
+    assert_eq!(ran.seen[1].path, format!("auth/sso/oidc/callback?client_nonce={nonce}&state=st&code=c%2F1"));
+    let none = ran_with(&line, "", &home, |_: &Seen| envelope(json!({ "auth_url": "" }))).await;
+    assert_eq!(none.code, 2);
+}

@@ -260,8 +260,8 @@ async fn list(session: &Session<'_>) -> Outcome {
 /// The versions that a flag names.
 fn versions(session: &Session<'_>) -> Result<Vec<u64>, Failure> {
     let wrong = || Failure::local("-versions must be numbers, separated by commas");
-    let parsed = session.values.comma_list("versions").iter().map(|text| text.parse().map_err(|_| wrong())).collect();
-    parsed
+    let named = session.values.comma_list("versions");
+    named.iter().map(|text| text.parse().map_err(|_| wrong())).collect()
 }
 
 async fn delete(session: &Session<'_>) -> Outcome {

@@ -7,6 +7,7 @@ use super::super::output::{self, Format, Secret};
 use super::super::request::{Ask, clean};
 use super::super::session::{Session, read_secret};
 use super::super::{Failure, Outcome, body, token_file};
+use super::login_oidc;
 use crate::base;
 
 pub(super) const COMMANDS: &[Command] = &[Command {
@@ -28,7 +29,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     run: ask!(login),
 }];
 
-const NAMES: &[&str] = &["token", "userpass", "ldap", "approle", "kubernetes", "jwt", "cert"];
+const NAMES: &[&str] = &["token", "userpass", "ldap", "approle", "kubernetes", "jwt", "cert", "oidc"];
 
 /// A way to log in.
 struct Method {
@@ -80,9 +81,19 @@ async fn login(session: &Session<'_>) -> Outcome {
     let secret = match METHODS.iter().find(|method| method.name == name) {
         Some(method) => by_method(session, method).await?,
         None if name == "token" => by_token(session).await?,
+        None if name == "oidc" => {
+            let arguments = body::parse(session.around, &values.arguments)?;
+            login_oidc::login(session, &mount(session, "oidc"), &arguments).await?
+        }
         None => return Err(Failure::local(format!("Unknown auth method: {name}. There are {}", NAMES.join(", ")))),
     };
     finish(session, secret)
+}
+
+/// Where the method is mounted, without `auth/`.
+fn mount(session: &Session<'_>, name: &str) -> String {
+    let path = clean(session.values.text("path").unwrap_or(name));
+    path.strip_prefix("auth/").unwrap_or(&path).to_owned()
 }
 
 async fn by_method(session: &Session<'_>, method: &Method) -> Result<Secret, Failure> {
@@ -98,9 +109,7 @@ async fn by_method(session: &Session<'_>, method: &Method) -> Result<Secret, Fai
         let asked = session.prompt(&(title[..1].to_uppercase() + &title[1..]))?;
         body.insert((*field).to_owned(), asked.expose().into());
     }
-    let mount = clean(session.values.text("path").unwrap_or(method.name));
-    let mount = mount.trim_start_matches("auth/");
-    let mut path = format!("auth/{mount}/login");
+    let mut path = format!("auth/{}/login", mount(session, method.name));
     if let Some(field) = method.in_path {
         path = format!("{path}/{}", body.remove(field).as_ref().and_then(Value::as_str).unwrap_or_default());
     }
@@ -193,6 +202,7 @@ pub(super) async fn method_help(session: &Session<'_>) -> Outcome {
     let help = match METHODS.iter().find(|method| method.name == name) {
         Some(method) => method.help,
         None if name == "token" => "login [TOKEN]",
+        None if name == "oidc" => login_oidc::HELP,
         None => return Err(Failure::local(format!("Unknown auth method: {name}. There are {}", NAMES.join(", ")))),
     };
     session.around.print(&format!("Usage: {} {help}\n", session.program.name));
@@ -205,7 +215,8 @@ mod tests {
 
     #[test]
     fn every_method_that_is_named_is_there() {
-        let known: Vec<_> = std::iter::once("token").chain(METHODS.iter().map(|method| method.name)).collect();
+        let own = METHODS.iter().map(|method| method.name);
+        let known: Vec<_> = std::iter::once("token").chain(own).chain(["oidc"]).collect();
         assert_eq!(known, NAMES);
     }
 

@@ -10,6 +10,7 @@ mod kv_metadata;
 mod kv_mount;
 mod lease;
 mod login;
+mod login_oidc;
 mod misc;
 mod mounts;
 mod mounts_change;
