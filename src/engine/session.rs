@@ -189,5 +189,6 @@ pub(super) fn caller(incoming: &Incoming, session: &Session) -> Caller {
         display_name: session.found.token.display_name.clone(),
         entity_id: session.found.token.entity_id.clone(),
         address: incoming.address,
+        certificates: incoming.certificates.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! TLS from PEM texts: what a client trusts and shows, what a server shows, and the one crypto provider of the process.
 
+mod clients;
 pub mod renewed;
 #[cfg(all(test, feature = "operator"))]
 mod tests;
@@ -15,6 +16,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use self::clients::{Clients, client_verifier};
 use super::Secret;
 
 /// Why a TLS configuration cannot be made. None of these goes away by trying again.
@@ -134,11 +136,25 @@ pub fn certified_key(chain_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, E
 /// # Errors
 /// When the provider has no usable protocol version, which a build of rustls with TLS 1.2 or 1.3 always has.
 pub fn server_config(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> Result<ServerConfig, Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    server_config_for(resolver, &Clients::Ignored)
+}
+
+/// The same for clients that may, or must, show certificates themselves.
+///
+/// # Errors
+/// As [`server_config`]; when the authority of the clients is unusable.
+pub fn server_config_for(
+    resolver: Arc<dyn rustls::server::ResolvesServerCert>,
+    clients: &Clients,
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|source| Error::Unusable { what: "the TLS versions", source })?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+        .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
+    let builder = match clients.verifier()? {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

@@ -199,6 +199,7 @@ impl Identity {
             mount_type: String::new(),
             mount_path: String::new(),
             metadata: Default::default(),
+            groups: Vec::new(),
             custom_metadata: Default::default(),
             created: now,
             updated: now,

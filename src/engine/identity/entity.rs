@@ -45,6 +45,9 @@ pub struct Alias {
     pub mount_path: String,
     /// What the last login told.
     pub metadata: BTreeMap<String, String>,
+    /// The groups that the last login told of, by the names of group aliases of the mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// What users note.
     pub custom_metadata: BTreeMap<String, String>,
     /// When it was made.
@@ -135,6 +138,7 @@ mod tests {
             mount_type: "kubernetes".into(),
             mount_path: "auth/k/".into(),
             metadata: map("role"),
+            groups: Vec::new(),
             custom_metadata: map("c"),
             created,
             updated: created,

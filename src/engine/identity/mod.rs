@@ -104,27 +104,30 @@ impl Identity {
     ///
     /// # Errors
     /// 403 when it is disabled; what the store says.
-    pub async fn of_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+    pub async fn of_login(&self, mount: &Mount, login: &auth::Alias, groups: &[String]) -> Result<Arc<Entity>, Error> {
         let index = login_key(&mount.accessor, &login.name);
         let found = self.by(&index).await?;
         let known = |entity: &Entity| {
             let alias = entity.aliases.iter().find(|a| a.mount_accessor == mount.accessor && a.name == login.name);
-            alias.is_some_and(|alias| alias.metadata == login.metadata)
+            alias.is_some_and(|alias| alias.metadata == login.metadata && alias.groups == groups)
         };
         let entity = match found {
             Some(entity) if known(&entity) => entity,
-            _ => self.note_login(mount, login).await?,
+            _ => self.note_login(mount, login, groups).await?,
         };
         if entity.disabled { Err(Error::denied()) } else { Ok(entity) }
     }
 
-    async fn note_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+    async fn note_login(&self, mount: &Mount, login: &auth::Alias, groups: &[String]) -> Result<Arc<Entity>, Error> {
         let _one_writer = self.writing.lock().await;
         let now = self.clock.now();
         let before = self.fresh(&login_key(&mount.accessor, &login.name)).await?;
         let mut entity = before.clone().unwrap_or_else(|| self.blank());
         match entity.aliases.iter_mut().find(|a| a.mount_accessor == mount.accessor && a.name == login.name) {
-            Some(alias) => alias.metadata.clone_from(&login.metadata),
+            Some(alias) => {
+                alias.metadata.clone_from(&login.metadata);
+                alias.groups = groups.to_vec();
+            }
             None => entity.aliases.push(Alias {
                 id: self.random.uuid(),
                 name: login.name.clone(),
@@ -132,6 +135,7 @@ impl Identity {
                 mount_type: mount.kind.clone(),
                 mount_path: mount.path.clone(),
                 metadata: login.metadata.clone(),
+                groups: groups.to_vec(),
                 custom_metadata: Default::default(),
                 created: now,
                 updated: now,

@@ -10,7 +10,7 @@ mod storage;
 
 use std::path::PathBuf;
 
-pub use listener::{ListenerConfig, TlsFiles};
+pub use listener::{ClientCertificates, ListenerConfig, TlsFiles};
 pub use seal::SealConfig;
 pub use storage::StorageConfig;
 
