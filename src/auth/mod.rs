@@ -13,9 +13,11 @@ use crate::storage::View;
 use crate::wire::{Answer, Caller, Error, Guard, Request, Route, WORKLOAD_HEADER};
 
 pub mod approle;
+pub mod cert;
 pub mod cidr;
 pub mod jwt;
 pub mod kubernetes;
+pub mod ldap;
 pub mod objects;
 pub mod role_name;
 pub mod token_params;
@@ -24,7 +26,8 @@ pub mod userpass;
 pub use token_params::{TokenParams, TokenType};
 
 /// Every type that `sys/auth` can mount.
-pub const TABLE: &[Spec] = &[approle::SPEC, jwt::SPEC, jwt::OIDC, kubernetes::SPEC, userpass::SPEC];
+pub const TABLE: &[Spec] =
+    &[approle::SPEC, cert::SPEC, jwt::SPEC, jwt::OIDC, kubernetes::SPEC, ldap::SPEC, userpass::SPEC];
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy)]

@@ -77,6 +77,32 @@ pub struct ClientTls {
     pub client_cert_pem: Option<String>,
     /// The key of the client's certificate as PEM.
     pub client_key_pem: Option<Secret>,
+    /// Which versions of the protocol it speaks.
+    pub versions: Versions,
+}
+
+/// The versions of TLS that a client speaks: those before 1.2 are broken, and nobody offers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    All,
+    /// 1.2 only.
+    Only12,
+    /// 1.3 only.
+    Only13,
+}
+
+impl Versions {
+    fn list(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        static TLS12: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+        static TLS13: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+        match self {
+            Self::All => rustls::DEFAULT_VERSIONS,
+            Self::Only12 => &TLS12,
+            Self::Only13 => &TLS13,
+        }
+    }
 }
 
 impl ClientTls {
@@ -165,7 +191,7 @@ pub fn server_config_for(
 /// When a certificate cannot be read or used, or there is nothing to trust.
 pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(tls.versions.list())
         .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
     let verifier: Arc<dyn ServerCertVerifier> = if tls.skip_verify {
         Arc::new(verify::Anyone::default())
