@@ -161,7 +161,7 @@ impl Core {
         // Nobody else has set it: this slot is of this call.
         let _ = slot.set(Arc::downgrade(&leases));
         let policies = Policies::load(view.sub("policy"), place.is_root()).await?;
-        let identity = Identity::new(view.sub("identity"), place.shown_id(), clock.clone(), random.clone());
+        let identity = Identity::load(view.sub("identity"), place.shown_id(), clock.clone(), random.clone()).await?;
         Ok(Arc::new(Self {
             place,
             mounts,

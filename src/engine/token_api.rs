@@ -176,8 +176,8 @@ impl Core {
         if !t.role.is_empty() {
             set("role", json!(t.role));
         }
-        if let Some(entity) = entity.filter(|entity| !entity.policies.is_empty()) {
-            set("identity_policies", json!(entity.policies));
+        if let Some(entity) = entity.filter(|entity| !entity.identity_policies().is_empty()) {
+            set("identity_policies", json!(entity.identity_policies()));
         }
         if t.period > 0 {
             set("period", json!(t.period));

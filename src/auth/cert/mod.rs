@@ -2,6 +2,7 @@
 
 mod crl;
 mod role;
+mod routes;
 mod shown;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use super::objects::Objects;
 use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, cidr, role_name};
 use crate::base::{Clock, telemetry};
 use crate::storage::View;
-use crate::wire::{Answer, Caller, Error, Fields, Operation, Request};
+use crate::wire::{Answer, Caller, Error, Fields, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "cert", open };
@@ -53,6 +54,10 @@ struct Config {
 
 #[async_trait]
 impl Method for Cert {
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         use Operation::{List, Read, Write};
         let fields = &request.fields;
@@ -73,10 +78,6 @@ impl Method for Cert {
             _ => Err(Error::unsupported_path()),
         };
         answer.map(Outcome::Answer)
-    }
-
-    fn is_login(&self, path: &str) -> bool {
-        path == "login"
     }
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {

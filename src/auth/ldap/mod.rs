@@ -5,6 +5,7 @@ mod directory;
 mod filter;
 mod login;
 mod people;
+mod routes;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use self::people::{Group, User};
 use super::objects::Objects;
 use super::token_params::normal_policies;
 use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, TokenParams, cidr};
-use crate::wire::{Error, Fields, Operation, Request};
+use crate::wire::{Error, Fields, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "ldap", open };
@@ -43,6 +44,10 @@ struct LdapMethod {
 
 #[async_trait]
 impl Method for LdapMethod {
+    fn routes(&self) -> &'static [Route] {
+        routes::ROUTES
+    }
+
     async fn handle(&self, request: Request) -> Result<Outcome, Error> {
         use Operation::{List, Read, Write};
         let (operation, fields) = (request.operation, &request.fields);
@@ -60,10 +65,6 @@ impl Method for LdapMethod {
             _ => Err(Error::unsupported_path()),
         };
         answer.map(Outcome::Answer)
-    }
-
-    fn is_login(&self, path: &str) -> bool {
-        login_name(path).is_some()
     }
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {

@@ -42,7 +42,8 @@ impl Core {
             })
             .collect();
         let namespace =
-            json!({ "namespace_id": "root", "namespace_path": "", "counts": total, "mount_accessors": rows });
+            json!({ "namespace_id": self.place.shown_id(), "namespace_path": self.place.path, "counts": total,
+                "mount_accessors": rows });
         json!({ "by_namespace": if total > 0 { vec![namespace] } else { Vec::new() }, "total": total })
     }
 }
