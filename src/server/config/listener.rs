@@ -79,6 +79,9 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
     })?;
     let file = |key| Ok::<_, Error>(block.string(key)?.filter(|path| !path.is_empty()).map(PathBuf::from));
     let tls = match (block.bool("tls_disable")?.unwrap_or(false), file("tls_cert_file")?, file("tls_key_file")?) {
+        (true, ..) if matches!(client_certificates(block)?, ClientCertificates::Required(_)) => {
+            return Err(block.error("\"tls_require_and_verify_client_cert\" needs TLS: leave out tls_disable"));
+        }
         (true, ..) => None,
         (false, Some(cert_file), Some(key_file)) => {
             Some(TlsFiles { cert_file, key_file, clients: client_certificates(block)? })
