@@ -21,7 +21,7 @@ DEMO := LESSOR_BINARY=$(OUT)/release/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/les
 TEST := LESSOR_CLUSTER=$${LESSOR_CLUSTER:-lessor-test} LESSOR_BINARY=$(OUT)/debug/lessor LESSOR_AGENT_BINARY=$(OUT)/agent/lessor-agent \
   LESSOR_LOG_LEVEL=debug
 # They wait more than they work.
-ON_CLUSTER := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster env $$(e2e/compat/prepare)
+ON_CLUSTER := RUST_TEST_THREADS=$${RUST_TEST_THREADS:-3} $(VARIABLE)_RUNNER=$(CURDIR)/e2e/on-cluster env $$(e2e/compat/prepare) $$(e2e/logins/prepare)
 E2E := cargo test --locked --workspace --test main
 # Its users live hardly longer than two rollouts, which other tests beside it would slow down.
 ALONE := rollouts::load::nobody_is_refused_while_users_change_under_a_slow_rollout
@@ -51,6 +51,7 @@ unit: programs ## the tests that need nothing but cargo
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
 	@$(STEP) 'the example applications (Python, Node, Go)' bash -ec 'e2e/examples/prepare >/dev/null'
+	@$(STEP) 'what people log in with: OpenLDAP, an OpenID provider' e2e/logins/prepare
 	@$(STEP) 'clients of Vault: hvac, vault/api, node-vault, vaultrs' e2e/compat/prepare
 	@$(STEP) 'PgBouncer' e2e/databases/pgbouncer
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'

@@ -44,7 +44,15 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn server() -> Self {
-        Self::server_logging("debug", None).await
+        Self::server_logging("debug", None, "").await
+    }
+
+    /// The same with more in its configuration: another listener, say.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn server_with(stanza: &str) -> Self {
+        Self::server_logging("debug", None, stanza).await
     }
 
     /// The same with another seal stanza than that of a static seal.
@@ -52,7 +60,7 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn server_sealed_by(stanza: &str) -> Self {
-        Self::server_logging("debug", Some(stanza)).await
+        Self::server_logging("debug", Some(stanza), "").await
     }
 
     /// The same, logging as little as in production, to be measured.
@@ -60,10 +68,10 @@ impl Lessor {
     /// # Panics
     /// When it does not come up.
     pub async fn quiet_server() -> Self {
-        Self::server_logging("info", None).await
+        Self::server_logging("info", None, "").await
     }
 
-    async fn server_logging(level: &'static str, seal: Option<&str>) -> Self {
+    async fn server_logging(level: &'static str, seal: Option<&str>, more: &str) -> Self {
         let (port, folder) = (free_port(), folder());
         let (data, key, config) =
             (folder.path().join("data"), folder.path().join("seal.key"), folder.path().join("lessor.hcl"));
@@ -75,7 +83,7 @@ impl Lessor {
         let text = format!(
             "storage \"embedded\" {{ path = \"{}\" }}\n\
              listener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_disable = true }}\n\
-             {}\n",
+             {}\n{more}\n",
             data.display(),
             seal.unwrap_or(&fixed)
         );
@@ -206,7 +214,10 @@ fn folder() -> TempDir {
 }
 
 /// A port that nobody listens on at this moment.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

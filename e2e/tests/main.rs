@@ -31,6 +31,7 @@ mod kv;
 mod leaks;
 mod leases;
 mod lifetimes;
+mod logins;
 mod manifests;
 mod migrate;
 mod monitoring;

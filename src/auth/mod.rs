@@ -10,18 +10,24 @@ use async_trait::async_trait;
 
 use crate::base::{Clock, Random};
 use crate::storage::View;
-use crate::wire::{Answer, Error, Guard, Request, Route, WORKLOAD_HEADER};
+use crate::wire::{Answer, Caller, Error, Guard, Request, Route, WORKLOAD_HEADER};
 
 pub mod approle;
+pub mod cert;
 pub mod cidr;
+pub mod jwt;
 pub mod kubernetes;
+pub mod ldap;
+pub mod objects;
 pub mod role_name;
 pub mod token_params;
+pub mod userpass;
 
 pub use token_params::{TokenParams, TokenType};
 
 /// Every type that `sys/auth` can mount.
-pub const TABLE: &[Spec] = &[approle::SPEC, kubernetes::SPEC];
+pub const TABLE: &[Spec] =
+    &[approle::SPEC, cert::SPEC, jwt::SPEC, jwt::OIDC, kubernetes::SPEC, ldap::SPEC, userpass::SPEC];
 
 /// A row of [`TABLE`].
 #[derive(Clone, Copy)]
@@ -69,6 +75,8 @@ pub struct Login {
     pub metadata: BTreeMap<String, String>,
     /// The name that the method knows the caller by, whatever its role; without one it gets no entity.
     pub alias: Option<Alias>,
+    /// The groups that the method knows the caller to be in, by the names that group aliases of the mount have.
+    pub groups: Vec<String>,
     /// The role's token settings.
     pub token: TokenParams,
     /// Who owns the leases that this token asks for.
@@ -159,4 +167,41 @@ pub trait Method: Send + Sync {
 
     /// Whether a write to `path` would update something that exists.
     async fn exists(&self, path: &str) -> Result<bool, Error>;
+
+    /// The name that a login is for, where failed ones lock it (vault-api.md 1.3). Nobody has checked that it exists.
+    fn login_name(&self, _request: &Request) -> Option<String> {
+        None
+    }
+
+    /// Whether a token that this method made may still be prolonged.
+    ///
+    /// # Errors
+    /// As Vault's method of this type refuses.
+    async fn check_renewal(&self, _renewal: &Renewal<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A token that is to be prolonged.
+pub struct Renewal<'a> {
+    /// What its login told.
+    pub metadata: &'a BTreeMap<String, String>,
+    /// The token's own policies, `default` included.
+    pub policies: &'a [String],
+    /// Who asks: not always the token's owner.
+    pub caller: &'a Caller,
+}
+
+impl Renewal<'_> {
+    /// Whether the role still gives what it gave at the login.
+    ///
+    /// # Errors
+    /// 400 when its policies are others by now, or when it is gone.
+    pub fn check_policies(&self, role: Option<&TokenParams>) -> Result<(), Error> {
+        match role {
+            Some(role) if role.policies() == self.policies => Ok(()),
+            Some(_) => Err(Error::bad_request("policies have changed, not renewing")),
+            None => Err(Error::bad_request("what the token was made by is gone, not renewing")),
+        }
+    }
 }

@@ -106,6 +106,12 @@ impl TokenParams {
         Ok(())
     }
 
+    /// The policies of the tokens, `default` included unless it is unwanted.
+    pub fn policies(&self) -> Vec<String> {
+        let default = (!self.token_no_default_policy).then(|| "default".to_owned());
+        normal_policies(self.token_policies.iter().cloned().chain(default).collect())
+    }
+
     /// Adds the settings to the answer of a role's read, deprecated twins included where they were used.
     pub fn describe(&self, data: &mut Map<String, Value>) {
         let kind = match self.token_type {

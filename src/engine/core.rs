@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::lease::book::{Book, Slot};
 use super::lease::peers::Peers;
 use super::lease::{Leases, Parts};
+use super::lockout::Lockouts;
 use super::namespace::{Directory, Place};
 use super::policies::Policies;
 use super::quota::Quotas;
@@ -66,6 +67,7 @@ pub struct Core {
     pub(super) tokens: Arc<Tokens>,
     pub(super) policies: Policies,
     pub(super) identity: Identity,
+    pub(super) lockouts: Lockouts,
     pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
     pub(super) moves: Moves,
@@ -159,7 +161,7 @@ impl Core {
         // Nobody else has set it: this slot is of this call.
         let _ = slot.set(Arc::downgrade(&leases));
         let policies = Policies::load(view.sub("policy"), place.is_root()).await?;
-        let identity = Identity::new(view.sub("identity"), place.shown_id(), clock.clone(), random.clone());
+        let identity = Identity::load(view.sub("identity"), place.shown_id(), clock.clone(), random.clone()).await?;
         Ok(Arc::new(Self {
             place,
             mounts,
@@ -167,6 +169,7 @@ impl Core {
             tokens,
             policies,
             identity,
+            lockouts: Lockouts::load(view.sub("lockout"), clock.clone()).await?,
             passwords,
             leases,
             moves: Moves::default(),

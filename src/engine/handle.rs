@@ -9,10 +9,8 @@ use super::request::{Incoming, Reply};
 use super::routes::Check;
 use super::seal::Area;
 use super::session::{Session, caller};
-use super::token_create::from_login;
-use super::{identity, mount, openapi, wrapping};
-use crate::auth::{self, Login, Method};
-use crate::wire::{Caller, Error, Fields, Guard, Operation, Request};
+use super::{openapi, wrapping};
+use crate::wire::{Error, Fields, Guard, Operation, Request};
 
 impl Core {
     /// Answers one request: token, policy, plug-in.
@@ -121,49 +119,10 @@ impl Core {
         }
     }
 
-    /// The method that answers `path` without a token, and the rest of the path.
-    fn login_path(&self, path: &str) -> Option<(Arc<mount::Mounted<dyn Method>>, String)> {
-        let (mounted, rest) = self.methods.route(path.strip_prefix("auth/")?)?;
-        mounted.plugin.is_login(rest).then(|| (mounted, rest.to_owned()))
-    }
-
-    async fn login(
-        &self,
-        mounted: &mount::Mounted<dyn Method>,
-        path: String,
-        incoming: Incoming,
-    ) -> Result<Reply, Error> {
-        let caller = Caller { address: incoming.address, ..Caller::default() };
-        let request = Request { operation: incoming.operation, path, fields: incoming.fields, caller };
-        match mounted.plugin.handle(request).await? {
-            auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
-            auth::Outcome::Login(login) => self.make_token(*login, &incoming.path, &mounted.entry).await,
-        }
-    }
-
-    async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
-        let entity = match &login.alias {
-            Some(alias) => Some(self.identity.of_login(&identity::Mount::of(mount), alias).await?),
-            None => None,
-        };
-        let mut token = from_login(login, path, mount.token_type);
-        if token.is_root() {
-            return Err(Error::bad_request("auth methods cannot create root tokens"));
-        }
-        token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
-        let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
-        let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
-        let auth = entity.iter().fold(auth, |auth, entity| entity.complete(auth));
-        Ok(Reply::auth(auth, made.warnings))
-    }
-
     async fn method(&self, path: &str, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
         let (mounted, rest) = self.methods.route(path).ok_or_else(|| no_route(&incoming.path))?;
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
-        match mounted.plugin.handle(request).await? {
-            auth::Outcome::Answer(answer) => Ok(Reply::answer(answer)),
-            auth::Outcome::Login(login) => self.make_token(*login, &incoming.path, &mounted.entry).await,
-        }
+        self.outcome(mounted.plugin.handle(request).await?, &incoming.path, &mounted.entry).await
     }
 }

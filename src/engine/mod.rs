@@ -14,6 +14,8 @@ mod handle;
 pub mod identity;
 mod issuing;
 pub mod lease;
+pub mod lockout;
+mod login;
 pub mod mount;
 pub mod namespace;
 mod openapi;

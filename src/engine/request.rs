@@ -1,6 +1,7 @@
 //! What comes into [`super::Engine::handle`] and what goes out: the server's HTTP without HTTP.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub struct Incoming {
     pub address: Option<IpAddr>,
     /// The peer's port; 0 without a peer.
     pub port: u16,
+    /// The client's certificates of the TLS connection, DER, its own first (`wire::Caller::certificates`).
+    pub certificates: Arc<[Vec<u8>]>,
     /// As they came.
     pub headers: Headers,
 }
@@ -150,8 +153,6 @@ impl Drop for Delivery {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

@@ -110,7 +110,7 @@ impl Core {
     }
 
     fn access_with(&self, token: &Token, entity: Option<&Arc<Entity>>) -> Arc<Access> {
-        match entity.filter(|entity| !entity.policies.is_empty()) {
+        match entity.filter(|entity| !entity.identity_policies().is_empty()) {
             Some(with) => self.policies.access(&with.all_policies(&token.policies), entity),
             None => self.policies.access(&token.policies, entity),
         }
@@ -189,5 +189,6 @@ pub(super) fn caller(incoming: &Incoming, session: &Session) -> Caller {
         display_name: session.found.token.display_name.clone(),
         entity_id: session.found.token.entity_id.clone(),
         address: incoming.address,
+        certificates: incoming.certificates.clone(),
     }
 }

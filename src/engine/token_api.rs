@@ -37,14 +37,16 @@ impl Core {
             }
             (Write, "lookup-accessor") => self.looked_up(&self.by_accessor(fields).await?, None).await,
             (Write, "renew-self") => {
-                session.home(self).renew_token(&session.found, incoming.token.as_ref(), fields).await
+                session.home(self).renew_token(&session.found, incoming.token.as_ref(), incoming, fields).await
             }
             (Write, "renew") => {
                 let token = named_token(fields)?;
                 let found = self.tokens.find(&token).await?.ok_or_else(|| Error::bad_request("token not found"))?;
-                self.renew_token(&found, Some(&token), fields).await
+                self.renew_token(&found, Some(&token), incoming, fields).await
             }
-            (Write, "renew-accessor") => self.renew_token(&self.by_accessor(fields).await?, None, fields).await,
+            (Write, "renew-accessor") => {
+                self.renew_token(&self.by_accessor(fields).await?, None, incoming, fields).await
+            }
             (Write, "revoke-self") => self.end(&session.found).await,
             (Write, "revoke") => {
                 let token = named_token(fields)?;
@@ -116,10 +118,17 @@ impl Core {
         self.tokens.find_accessor(&accessor).await?.ok_or_else(|| Error::bad_request("invalid accessor"))
     }
 
-    async fn renew_token(&self, found: &Found, token: Option<&Secret>, fields: &Fields) -> Result<Reply, Error> {
+    async fn renew_token(
+        &self,
+        found: &Found,
+        token: Option<&Secret>,
+        incoming: &Incoming,
+        fields: &Fields,
+    ) -> Result<Reply, Error> {
         if found.token.kind == token::Kind::Batch {
             return Err(Error::bad_request("batch tokens cannot be renewed"));
         }
+        self.check_renewal(&found.token, incoming).await?;
         let increment = fields.seconds("increment")?.unwrap_or(0);
         let limits = self.token_limits(&found.token.path);
         let (renewed, granted) = self.tokens.renew(found, increment, limits).await?;
@@ -167,8 +176,8 @@ impl Core {
         if !t.role.is_empty() {
             set("role", json!(t.role));
         }
-        if let Some(entity) = entity.filter(|entity| !entity.policies.is_empty()) {
-            set("identity_policies", json!(entity.policies));
+        if let Some(entity) = entity.filter(|entity| !entity.identity_policies().is_empty()) {
+            set("identity_policies", json!(entity.identity_policies()));
         }
         if t.period > 0 {
             set("period", json!(t.period));

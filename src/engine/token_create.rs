@@ -60,7 +60,7 @@ impl Core {
         token.path = format!("{}/{suffix}", incoming.path).trim_end_matches('/').to_owned();
         token.role = role.as_ref().map(|(name, _)| (*name).to_owned()).unwrap_or_default();
         if let Some(alias) = maker.entity_alias()? {
-            token.entity_id = self.identity.of_login(&Mount::tokens(), &alias).await?.id.clone();
+            token.entity_id = self.identity.of_login(&Mount::tokens(), &alias, &[]).await?.id.clone();
         }
         let id = maker.id()?;
         if id.is_some() && token.kind == Kind::Batch {
@@ -271,10 +271,6 @@ fn display_name(wish: Option<String>) -> String {
 
 /// The token of a login, before its TTL is known. Where the role leaves its type open, `mount_type` says it.
 pub(super) fn from_login(login: Login, path: &str, mount_type: TokenType) -> Token {
-    let mut policies = login.token.token_policies;
-    if !login.token.token_no_default_policy {
-        policies.push("default".into());
-    }
     let wish = match (mount_type, login.token.token_type) {
         (TokenType::Service | TokenType::Batch, _) | (_, TokenType::Default) => mount_type,
         (_, role) => role,
@@ -285,7 +281,7 @@ pub(super) fn from_login(login: Login, path: &str, mount_type: TokenType) -> Tok
     };
     Token {
         kind,
-        policies: normal_policies(policies),
+        policies: login.token.policies(),
         path: path.to_owned(),
         meta: login.metadata,
         display_name: login.display_name,
@@ -396,6 +392,7 @@ mod tests {
                 display_name: String::new(),
                 metadata: Default::default(),
                 alias: None,
+                groups: Vec::new(),
                 token: crate::auth::TokenParams { token_type: role, ..Default::default() },
                 owner: Default::default(),
             };

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::lockout;
 use crate::wire::{Error, Fields};
 
 /// Settings of a mount that only some mounts have; empty ones are not shown.
@@ -19,6 +20,7 @@ pub struct Tuning {
     pub local: bool,
     pub seal_wrap: bool,
     pub external_entropy_access: bool,
+    pub user_lockout_config: lockout::Config,
 }
 
 impl Tuning {
@@ -42,6 +44,14 @@ impl Tuning {
         }
         if let Some(version) = fields.string("plugin_version")? {
             self.plugin_version = version;
+        }
+        match fields.value("user_lockout_config") {
+            None => {}
+            Some(Value::Object(config)) => self.user_lockout_config.merge(&config.clone().into())?,
+            Some(_) => {
+                let text = "error converting input for field \"user_lockout_config\": expected an object";
+                return Err(Error::bad_request(text));
+            }
         }
         Ok(())
     }
@@ -77,6 +87,7 @@ impl Tuning {
                 config.insert(name.into(), json!(list));
             }
         }
+        config.extend(self.user_lockout_config.describe().map(|set| ("user_lockout_config".to_owned(), set)));
     }
 }
 

@@ -1,12 +1,11 @@
 //! HTTP requests as the engine's [`Incoming`]: verbs, token, namespace, and bodies as sloppy as clients send them.
 
-use std::net::SocketAddr;
-
 use axum::body::Body;
 use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::{Map, Value};
 
+use super::listen::Peer;
 use crate::base::Secret;
 use crate::engine::request::{Headers, Incoming};
 use crate::wire::{Error, Fields, Kind, Operation, WORKLOAD_HEADER};
@@ -18,7 +17,7 @@ const BODY_LIMIT: usize = 32 << 20;
 ///
 /// # Errors
 /// 400, 404, 405, 413 or 415 as vault-api.md 0.1 has them.
-pub async fn read(request: Request<Body>, peer: Option<SocketAddr>, id: String) -> Result<Incoming, Error> {
+pub async fn read(request: Request<Body>, peer: Option<Peer>, id: String) -> Result<Incoming, Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().strip_prefix("/v1/").ok_or_else(Error::not_found)?;
     let path = percent_encoding::percent_decode_str(path)
@@ -47,8 +46,9 @@ pub async fn read(request: Request<Body>, peer: Option<SocketAddr>, id: String) 
         namespace: text("x-vault-namespace"),
         wrap_ttl: text("x-vault-wrap-ttl"),
         workload: text(WORKLOAD_HEADER),
-        address: peer.map(|peer| peer.ip()),
-        port: peer.map_or(0, |peer| peer.port()),
+        address: peer.as_ref().map(|peer| peer.address.ip()),
+        port: peer.as_ref().map_or(0, |peer| peer.address.port()),
+        certificates: peer.map(|peer| peer.certificates).unwrap_or_default(),
         headers: Headers(parts.headers),
     })
 }

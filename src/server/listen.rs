@@ -99,12 +99,22 @@ impl axum::serve::Listener for Listener {
 }
 
 /// The peer of a connection, for handlers.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// The certificates that it showed, DER, its own first; none of them was checked, but it holds the key of the first.
+    pub certificates: Arc<[Vec<u8>]>,
+}
 
 impl Connected<IncomingStream<'_, Listener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        Self(*stream.remote_addr())
+        let shown = match stream.io() {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => stream.get_ref().1.peer_certificates(),
+        };
+        let certificates = shown.unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect();
+        Self { address: *stream.remote_addr(), certificates }
     }
 }
 

@@ -74,7 +74,7 @@ async fn serve(
     let namespace = request.headers().get("x-vault-namespace").cloned();
     let id = shared.random.uuid();
     let access = access.map(|Extension(access)| access).unwrap_or_default();
-    let asked = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer.0), id.clone()).await;
+    let asked = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer), id.clone()).await;
     let counted = asked.as_ref().ok().and_then(|asked| Some((shared.engine.counted_path(asked)?, asked.address)));
     let result = match asked {
         Ok(incoming) if access.closes(&incoming.path) => Err(Error::silent(Kind::Unsupported)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Extension;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::config::{Config, SealConfig, StorageConfig};
+use super::config::{ClientCertificates, Config, SealConfig, StorageConfig};
 use super::listen::{Listener, Peer};
 use super::{Access, router};
 use crate::base::clock::SystemClock;
@@ -66,7 +66,14 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
             Some(files) => {
                 let served = RenewedCertificate::open(files.cert_file.clone(), files.key_file.clone())?;
                 tokio::spawn(served.clone().follow(Arc::new(SystemClock), shutdown.clone()));
-                Some(Arc::new(tls::server_config(served)?))
+                let clients = match &files.clients {
+                    ClientCertificates::Asked => tls::Clients::Asked,
+                    ClientCertificates::Ignored => tls::Clients::Ignored,
+                    ClientCertificates::Required(file) => tls::Clients::Required(
+                        std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?,
+                    ),
+                };
+                Some(Arc::new(tls::server_config_for(served, &clients)?))
             }
             None => None,
         };

@@ -3,6 +3,7 @@
 mod audit;
 mod identity;
 mod kv;
+mod logins;
 mod namespaces;
 mod sys;
 mod tokens;

@@ -7,6 +7,8 @@ use std::error::Error as StdError;
 pub enum Kind {
     /// 400: the caller's fault, and saying it again will not help.
     BadRequest,
+    /// 400: a login by somebody who could not prove who he is; it counts towards the lock-out of that name.
+    Credentials,
     /// 403: no token, a bad one, or one whose policies do not allow this.
     Denied,
     /// 404: the object, or the route, does not exist.
@@ -56,6 +58,11 @@ impl Error {
         Self::new(Kind::BadRequest, message)
     }
 
+    /// 400 for a password, secret id or the like that is wrong. The text must not tell which part of the login was wrong.
+    pub fn credentials(message: impl Into<String>) -> Self {
+        Self::new(Kind::Credentials, message)
+    }
+
     /// 403 `permission denied`, bare, as for a missing or unknown token.
     pub fn denied() -> Self {
         Self::new(Kind::Denied, "permission denied")
@@ -101,7 +108,7 @@ impl Error {
     /// The HTTP status code.
     pub fn status(&self) -> u16 {
         match self.kind {
-            Kind::BadRequest => 400,
+            Kind::BadRequest | Kind::Credentials => 400,
             Kind::Denied => 403,
             Kind::NotFound => 404,
             Kind::Unsupported => 405,

@@ -1,5 +1,7 @@
 //! A logical request as plug-ins see it, and their plain answer.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::Fields;
@@ -30,6 +32,9 @@ pub struct Caller {
     pub entity_id: String,
     /// Where the request came from, for CIDR rules.
     pub address: Option<std::net::IpAddr>,
+    /// The certificates of the TLS connection, DER, the client's own first. The client holds the key of that one; nothing
+    /// else about them was checked.
+    pub certificates: Arc<[Vec<u8>]>,
 }
 
 /// One request, its path relative to the mount of the plug-in that gets it.

@@ -33,16 +33,16 @@ impl AppRole {
         metadata.insert("role_name".to_owned(), role.name.clone());
         let alias = Alias { name: role.role_id, metadata: [("role_name".to_owned(), role.name)].into() };
         let (display_name, owner) = (self.mount.clone(), LeaseOwner::Token);
-        Ok(Login { display_name, metadata, alias: Some(alias), token, owner })
+        Ok(Login { display_name, metadata, alias: Some(alias), groups: Vec::new(), token, owner })
     }
 
     /// Uses a secret id once. Of several logins at a time that share its last use, one succeeds.
     async fn spend(&self, role: &Role, id: &Secret, address: Option<IpAddr>) -> Result<SecretId, Error> {
         loop {
-            let (place, secret, version) = self.store.find(role, id).await?.ok_or_else(invalid)?;
+            let (place, secret, version) = self.store.find(role, id).await?.ok_or_else(wrong)?;
             let now = self.clock.now();
             if secret.is_expired(now) {
-                return Err(invalid());
+                return Err(wrong());
             }
             // Before anything is spent, so that a wrong address costs its owner no use.
             if !cidr::admits(&secret.cidr_list, address) {
@@ -60,8 +60,15 @@ impl AppRole {
     }
 }
 
+const INVALID: &str = "invalid role or secret ID";
+
 fn invalid() -> Error {
-    Error::bad_request("invalid role or secret ID")
+    Error::bad_request(INVALID)
+}
+
+/// The role is there, so this counts against it.
+fn wrong() -> Error {
+    Error::credentials(INVALID)
 }
 
 fn outside(address: Option<IpAddr>, what: &str) -> Error {

@@ -69,6 +69,10 @@ impl Method for AppRole {
         answer.map(Outcome::Answer)
     }
 
+    fn login_name(&self, request: &Request) -> Option<String> {
+        request.fields.string("role_id").ok().flatten().filter(|id| request.path == "login" && !id.is_empty())
+    }
+
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
             ["role", name] => match role_name::normal(name) {

@@ -29,7 +29,7 @@ impl Kubernetes {
         let jwt: Secret = fields.required("jwt")?.trim().into();
         let unknown = || Error::bad_request(format!("invalid role name {asked:?}"));
         let name = role_name::normal(&asked).map_err(|_| unknown())?;
-        let role = self.stored_role(&name).await?.ok_or_else(unknown)?;
+        let role = self.roles.get(&name).await?.ok_or_else(unknown)?;
         if !cidr::admits(&role.token.token_bound_cidrs, address) {
             return Err(Error::denied());
         }
@@ -42,6 +42,7 @@ impl Kubernetes {
             display_name: format!("{}-{}-{}", self.mount, identity.namespace, identity.name),
             metadata: metadata(&name, &claims, &identity, &owner),
             alias: Some(alias(&role, &claims, &identity)),
+            groups: Vec::new(),
             token: role.token,
             owner,
         })

@@ -15,16 +15,18 @@ use async_trait::async_trait;
 use self::config::Config;
 use self::review::Reviewer;
 use self::role::Role;
+use super::objects::Objects;
 use super::{Method, Outcome, Setup, Spec, role_name};
 use crate::base::Clock;
 use crate::storage::View;
-use crate::wire::{Answer, Error, Fields, Operation, Request, Route};
+use crate::wire::{Answer, Error, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "kubernetes", open };
 
 fn open(setup: Setup) -> Arc<dyn Method> {
     Arc::new(Kubernetes {
+        roles: Objects::new(setup.view.clone(), "role/"),
         view: setup.view,
         clock: setup.clock,
         mount: setup.mount,
@@ -48,6 +50,7 @@ impl Default for PodFiles {
 
 struct Kubernetes {
     view: View,
+    roles: Objects<Role>,
     clock: Arc<dyn Clock>,
     mount: String,
     reviewer: Reviewer,
@@ -75,8 +78,8 @@ impl Method for Kubernetes {
                 self.view.put("config", &config).await?;
                 Ok(Answer::empty())
             }
-            (["role"], Operation::List) => Answer::keys(self.view.list("role/").await?),
-            (["role", name], operation) => self.role(operation, &role_name::normal(name)?, fields).await,
+            (["role"], Operation::List) => self.roles.list().await,
+            (["role", name], operation) => self.roles.answer(operation, &role_name::normal(name)?, fields).await,
             (["login" | "config" | "role"], _) => Err(Error::unsupported_operation()),
             _ => Err(Error::unsupported_path()),
         };
@@ -86,7 +89,7 @@ impl Method for Kubernetes {
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
             ["role", name] => match role_name::normal(name) {
-                Ok(name) => Ok(self.stored_role(&name).await?.is_some()),
+                Ok(name) => Ok(self.roles.get(&name).await?.is_some()),
                 Err(_) => Ok(false),
             },
             // The configuration is updated, never created, as in Vault.
@@ -98,31 +101,6 @@ impl Method for Kubernetes {
 impl Kubernetes {
     async fn config(&self) -> Result<Option<Config>, Error> {
         Ok(self.view.get("config").await?.map(|(config, _)| config))
-    }
-
-    async fn stored_role(&self, name: &str) -> Result<Option<Role>, Error> {
-        Ok(self.view.get(&format!("role/{name}")).await?.map(|(role, _)| role))
-    }
-
-    async fn role(&self, operation: Operation, name: &str, fields: &Fields) -> Result<Answer, Error> {
-        let key = format!("role/{name}");
-        match operation {
-            Operation::Read => {
-                let role = self.stored_role(name).await?.ok_or_else(Error::not_found)?;
-                Ok(Answer::data(role.describe().into()))
-            }
-            Operation::Write => {
-                let mut role = self.stored_role(name).await?.unwrap_or_default();
-                role.merge(fields)?;
-                self.view.put(&key, &role).await?;
-                Ok(Answer::empty())
-            }
-            Operation::Delete => {
-                self.view.delete(&key).await?;
-                Ok(Answer::empty())
-            }
-            _ => Err(Error::unsupported_operation()),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
 use crate::base::glob;
 use crate::wire::{Error, Fields, Kind};
@@ -49,12 +50,8 @@ impl Default for Role {
     }
 }
 
-impl Role {
-    /// Takes over what was sent and keeps the rest.
-    ///
-    /// # Errors
-    /// 400 naming the field.
-    pub fn merge(&mut self, fields: &Fields) -> Result<(), Error> {
+impl Object for Role {
+    fn merge(&mut self, fields: &Fields) -> Result<(), Error> {
         if let Some(names) = fields.comma_list("bound_service_account_names")? {
             self.names = names;
         }
@@ -92,6 +89,29 @@ impl Role {
         self.check()
     }
 
+    // What Vault does not know is there only where it was set.
+    fn describe(&self) -> Map<String, Value> {
+        let mut data = Map::from_iter([
+            ("alias_name_source".to_owned(), json!(self.alias_name_source)),
+            ("bound_service_account_names".to_owned(), json!(self.names)),
+            ("bound_service_account_namespaces".to_owned(), json!(self.namespaces)),
+            ("bound_service_account_namespace_selector".to_owned(), json!("")),
+        ]);
+        if !self.accounts.is_empty() {
+            data.insert("bound_service_accounts".to_owned(), json!(self.accounts));
+        }
+        if !self.audience.is_empty() {
+            data.insert("audience".to_owned(), json!(self.audience));
+        }
+        if self.lease_owner != OwnerKind::Token {
+            data.insert("lease_owner".to_owned(), json!(self.lease_owner));
+        }
+        self.token.describe(&mut data);
+        data
+    }
+}
+
+impl Role {
     fn check(&self) -> Result<(), Error> {
         if let Some(wrong) = self.accounts.iter().find(|account| halves(account).is_none()) {
             return Err(Error::bad_request(format!(
@@ -139,27 +159,6 @@ impl Role {
             return Err(Error::new(Kind::Denied, "namespace not authorized"));
         }
         Ok(())
-    }
-
-    /// The answer of a read; what Vault does not know is there only where it was set.
-    pub fn describe(&self) -> Map<String, Value> {
-        let mut data = Map::from_iter([
-            ("alias_name_source".to_owned(), json!(self.alias_name_source)),
-            ("bound_service_account_names".to_owned(), json!(self.names)),
-            ("bound_service_account_namespaces".to_owned(), json!(self.namespaces)),
-            ("bound_service_account_namespace_selector".to_owned(), json!("")),
-        ]);
-        if !self.accounts.is_empty() {
-            data.insert("bound_service_accounts".to_owned(), json!(self.accounts));
-        }
-        if !self.audience.is_empty() {
-            data.insert("audience".to_owned(), json!(self.audience));
-        }
-        if self.lease_owner != OwnerKind::Token {
-            data.insert("lease_owner".to_owned(), json!(self.lease_owner));
-        }
-        self.token.describe(&mut data);
-        data
     }
 }
 

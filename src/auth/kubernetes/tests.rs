@@ -79,8 +79,10 @@ impl Fixture {
     /// A method without configuration, in a pod whose files are missing.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let view = View::new(Arc::new(Memory::default()), "kubernetes/");
         let method = Kubernetes {
-            view: View::new(Arc::new(Memory::default()), "kubernetes/"),
+            roles: Objects::new(view.clone(), "role/"),
+            view,
             clock: Arc::new(ManualClock::new(Timestamp::from_second(NOW).unwrap())),
             mount: "kubernetes".into(),
             reviewer: Reviewer::default(),

@@ -1,5 +1,6 @@
 //! TLS from PEM texts: what a client trusts and shows, what a server shows, and the one crypto provider of the process.
 
+mod clients;
 pub mod renewed;
 #[cfg(all(test, feature = "operator"))]
 mod tests;
@@ -15,6 +16,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use self::clients::{Clients, client_verifier};
 use super::Secret;
 
 /// Why a TLS configuration cannot be made. None of these goes away by trying again.
@@ -75,6 +77,32 @@ pub struct ClientTls {
     pub client_cert_pem: Option<String>,
     /// The key of the client's certificate as PEM.
     pub client_key_pem: Option<Secret>,
+    /// Which versions of the protocol it speaks.
+    pub versions: Versions,
+}
+
+/// The versions of TLS that a client speaks: those before 1.2 are broken, and nobody offers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versions {
+    /// 1.2 and 1.3.
+    #[default]
+    All,
+    /// 1.2 only.
+    Only12,
+    /// 1.3 only.
+    Only13,
+}
+
+impl Versions {
+    fn list(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        static TLS12: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS12];
+        static TLS13: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+        match self {
+            Self::All => rustls::DEFAULT_VERSIONS,
+            Self::Only12 => &TLS12,
+            Self::Only13 => &TLS13,
+        }
+    }
 }
 
 impl ClientTls {
@@ -134,11 +162,25 @@ pub fn certified_key(chain_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, E
 /// # Errors
 /// When the provider has no usable protocol version, which a build of rustls with TLS 1.2 or 1.3 always has.
 pub fn server_config(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> Result<ServerConfig, Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
+    server_config_for(resolver, &Clients::Ignored)
+}
+
+/// The same for clients that may, or must, show certificates themselves.
+///
+/// # Errors
+/// As [`server_config`]; when the authority of the clients is unusable.
+pub fn server_config_for(
+    resolver: Arc<dyn rustls::server::ResolvesServerCert>,
+    clients: &Clients,
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|source| Error::Unusable { what: "the TLS versions", source })?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+        .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
+    let builder = match clients.verifier()? {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -149,7 +191,7 @@ pub fn server_config(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> R
 /// When a certificate cannot be read or used, or there is nothing to trust.
 pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(tls.versions.list())
         .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
     let verifier: Arc<dyn ServerCertVerifier> = if tls.skip_verify {
         Arc::new(verify::Anyone::default())

@@ -19,6 +19,9 @@ impl Core {
     ) -> Result<Reply, Error> {
         use Operation::{Delete, List, Read, Write};
         let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        if matches!(segments[..], ["group" | "group-alias", ..] | ["lookup", "group"]) {
+            return self.group_api(&segments, operation, fields).await.map(Reply::answer);
+        }
         let identity = &self.identity;
         let answer = match (operation, &segments[..]) {
             (Write, ["entity"]) => identity.write_entity(None, fields).await?,
@@ -42,15 +45,18 @@ impl Core {
     }
 
     async fn write_alias(&self, id: Option<String>, fields: &Fields) -> Result<Answer, Error> {
-        let mount = match fields.string("mount_accessor")?.filter(|accessor| !accessor.is_empty()) {
-            None => None,
-            Some(accessor) => {
-                let methods = self.methods.all().into_iter().map(|mounted| Mount::of(&mounted.entry));
-                let found = methods.chain([Mount::tokens()]).find(|mount| mount.accessor == accessor);
-                Some(found.ok_or_else(|| Error::bad_request(format!("invalid mount accessor {accessor:?}")))?)
-            }
-        };
+        let mount = self.named_mount(fields)?;
         self.identity.write_alias(id.filter(|id| !id.is_empty()), mount, fields).await
+    }
+
+    /// The login mount that a request names by its accessor.
+    pub(super) fn named_mount(&self, fields: &Fields) -> Result<Option<Mount>, Error> {
+        let Some(accessor) = fields.string("mount_accessor")?.filter(|accessor| !accessor.is_empty()) else {
+            return Ok(None);
+        };
+        let methods = self.methods.all().into_iter().map(|mounted| Mount::of(&mounted.entry));
+        let found = methods.chain([Mount::tokens()]).find(|mount| mount.accessor == accessor);
+        found.map(Some).ok_or_else(|| Error::bad_request(format!("invalid mount accessor {accessor:?}")))
     }
 }
 
@@ -109,6 +115,7 @@ impl Identity {
     async fn delete_entity(&self, by: &str, key: &str) -> Result<Answer, Error> {
         let _one_writer = self.writing.lock().await;
         if let Some(entity) = self.find(by, key).await? {
+            self.forget_member(&entity.id).await?;
             self.commit(Some(&entity), None).await?;
         }
         Ok(Answer::empty())
@@ -199,6 +206,7 @@ impl Identity {
             mount_type: String::new(),
             mount_path: String::new(),
             metadata: Default::default(),
+            groups: Vec::new(),
             custom_metadata: Default::default(),
             created: now,
             updated: now,
@@ -267,7 +275,8 @@ impl Identity {
     }
 }
 
-fn with_info(info: Map<String, Value>) -> Result<Answer, Error> {
+/// The answer of a list whose keys come with something about each.
+pub(super) fn with_info(info: Map<String, Value>) -> Result<Answer, Error> {
     let mut answer = Answer::keys(info.keys().cloned().collect())?;
     if let Some(data) = &mut answer.data {
         data["key_info"] = info.into();

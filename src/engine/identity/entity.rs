@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::group::{self, Membership};
 use crate::auth::token_params::normal_policies;
 use crate::base::Timestamp;
 use crate::wire::Auth;
@@ -28,6 +29,9 @@ pub struct Entity {
     pub updated: Timestamp,
     /// One for each login mount that knows it.
     pub aliases: Vec<Alias>,
+    /// The groups that it was in when it was read; they know their members, so this is not stored.
+    #[serde(skip)]
+    pub membership: Membership,
 }
 
 /// A name by which one login mount knows an entity.
@@ -45,6 +49,9 @@ pub struct Alias {
     pub mount_path: String,
     /// What the last login told.
     pub metadata: BTreeMap<String, String>,
+    /// The groups that the last login told of, by the names of group aliases of the mount.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// What users note.
     pub custom_metadata: BTreeMap<String, String>,
     /// When it was made.
@@ -55,8 +62,12 @@ pub struct Alias {
 
 impl Entity {
     /// The value of what a policy's template names: `identity.entity.id`, `.name`, `.metadata.KEY`,
-    /// `.aliases.ACCESSOR.id`, `.name`, `.metadata.KEY`, `.custom_metadata.KEY`.
+    /// `.aliases.ACCESSOR.id`, `.name`, `.metadata.KEY`, `.custom_metadata.KEY`; `identity.groups.ids.ID.name`,
+    /// `.names.NAME.id` and both with `.metadata.KEY`.
     pub fn lookup(&self, name: &str) -> Option<String> {
+        if let Some(rest) = name.strip_prefix("identity.groups.") {
+            return self.membership.lookup(rest);
+        }
         let rest = name.strip_prefix("identity.entity.")?;
         match rest.split_once('.') {
             None if rest == "id" => Some(self.id.clone()),
@@ -70,25 +81,32 @@ impl Entity {
         }
     }
 
-    /// The policies of its tokens: their own, and its.
+    /// Its policies and those of its groups.
+    pub fn identity_policies(&self) -> &[String] {
+        &self.membership.policies
+    }
+
+    /// The policies of its tokens: their own, its, and those of its groups.
     pub fn all_policies(&self, own: &[String]) -> Vec<String> {
-        normal_policies(own.iter().chain(&self.policies).cloned().collect())
+        normal_policies(own.iter().chain(self.identity_policies()).cloned().collect())
     }
 
     /// The answer about one of its tokens, with its policies.
     pub fn complete(&self, auth: Auth) -> Auth {
         let policies = self.all_policies(&auth.policies);
-        Auth { policies, identity_policies: self.policies.clone(), ..auth }
+        Auth { policies, identity_policies: self.identity_policies().to_vec(), ..auth }
     }
 
     /// As the API shows it, in the namespace of that id.
     pub fn describe(&self, namespace: &str) -> Value {
         let aliases: Vec<_> = self.aliases.iter().map(|alias| alias.describe(&self.id)).collect();
+        let (direct, inherited) = (group::ids(&self.membership.direct), group::ids(&self.membership.inherited));
+        let all = [&direct[..], &inherited].concat();
         json!({
             "id": self.id, "name": self.name, "metadata": or_null(&self.metadata), "policies": self.policies,
             "disabled": self.disabled, "creation_time": self.created.to_string(),
             "last_update_time": self.updated.to_string(), "aliases": aliases, "merged_entity_ids": null,
-            "direct_group_ids": [], "group_ids": [], "inherited_group_ids": [], "mfa_secrets": {},
+            "direct_group_ids": direct, "group_ids": all, "inherited_group_ids": inherited, "mfa_secrets": {},
             "namespace_id": namespace,
         })
     }
@@ -116,7 +134,7 @@ impl Alias {
     }
 }
 
-fn or_null(map: &BTreeMap<String, String>) -> Value {
+pub(super) fn or_null(map: &BTreeMap<String, String>) -> Value {
     if map.is_empty() { Value::Null } else { json!(map) }
 }
 
@@ -135,6 +153,7 @@ mod tests {
             mount_type: "kubernetes".into(),
             mount_path: "auth/k/".into(),
             metadata: map("role"),
+            groups: Vec::new(),
             custom_metadata: map("c"),
             created,
             updated: created,
@@ -148,6 +167,7 @@ mod tests {
             created,
             updated: created,
             aliases: vec![alias],
+            membership: Membership::default(),
         };
         for (name, value) in [
             ("identity.entity.id", Some("id")),

@@ -1,10 +1,14 @@
-//! Identity: who a caller is across logins. `entity.rs` is what is known, `api.rs` the paths below `identity/`.
+//! Identity: who a caller is across logins. `entity.rs` and `group.rs` are what is known, `api.rs` and `group_api.rs` the paths
+//! below `identity/`.
 //!
 //! Keys: `entity/<id>` with the aliases inside, `name/<name>`, `alias/<alias id>` and `login/<mount accessor>/<name>`, all three
-//! naming the entity. Each change is one transaction.
+//! naming the entity; `group/<id>` with its alias inside. Each change is one transaction. Groups are few and all in memory;
+//! which of them an entity is in is worked out when it is read, and kept with it until a group changes.
 
 mod api;
 pub mod entity;
+pub mod group;
+mod group_api;
 pub(in crate::engine) mod routes;
 
 use std::collections::HashMap;
@@ -13,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 use self::entity::{Alias, Entity};
+use self::group::{Group, Groups, Membership};
 use super::mount::Entry;
 use crate::auth;
 use crate::base::{Clock, Random};
@@ -55,20 +60,41 @@ pub struct Identity {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     cache: RwLock<HashMap<String, Arc<Entity>>>,
+    groups: RwLock<Arc<Groups>>,
     writing: tokio::sync::Mutex<()>,
 }
 
 impl Identity {
-    /// The entities in `view`, which are those of the namespace with that id.
-    pub fn new(view: View, namespace: &str, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
-        Self {
+    /// The entities and groups in `view`, which are those of the namespace with that id.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn load(
+        view: View,
+        namespace: &str,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, StorageError> {
+        let mut groups = Groups::new();
+        for key in view.keys("group/").await? {
+            groups.extend(view.get::<Group>(&key).await?.map(|(group, _)| (group.id.clone(), Arc::new(group))));
+        }
+        let groups = RwLock::new(Arc::new(groups));
+        Ok(Self {
             view,
             namespace: namespace.to_owned(),
             clock,
             random,
             cache: RwLock::default(),
+            groups,
             writing: Default::default(),
-        }
+        })
+    }
+
+    /// The entity with the groups that it is in.
+    fn with_groups(&self, mut entity: Entity) -> Entity {
+        entity.membership = Membership::of(&entity, &self.groups());
+        entity
     }
 
     /// The entity with that id.
@@ -81,7 +107,7 @@ impl Identity {
         }
         // Whoever writes must not be overtaken by an older value on its way into the cache.
         let _still = self.writing.lock().await;
-        let entity = self.view.get::<Entity>(&format!("entity/{id}")).await?.map(|(entity, _)| Arc::new(entity));
+        let entity = self.fresh_by_id(id).await?.map(Arc::new);
         if let Some(entity) = &entity {
             let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
             if cache.len() >= CACHED {
@@ -104,27 +130,30 @@ impl Identity {
     ///
     /// # Errors
     /// 403 when it is disabled; what the store says.
-    pub async fn of_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+    pub async fn of_login(&self, mount: &Mount, login: &auth::Alias, groups: &[String]) -> Result<Arc<Entity>, Error> {
         let index = login_key(&mount.accessor, &login.name);
         let found = self.by(&index).await?;
         let known = |entity: &Entity| {
             let alias = entity.aliases.iter().find(|a| a.mount_accessor == mount.accessor && a.name == login.name);
-            alias.is_some_and(|alias| alias.metadata == login.metadata)
+            alias.is_some_and(|alias| alias.metadata == login.metadata && alias.groups == groups)
         };
         let entity = match found {
             Some(entity) if known(&entity) => entity,
-            _ => self.note_login(mount, login).await?,
+            _ => self.note_login(mount, login, groups).await?,
         };
         if entity.disabled { Err(Error::denied()) } else { Ok(entity) }
     }
 
-    async fn note_login(&self, mount: &Mount, login: &auth::Alias) -> Result<Arc<Entity>, Error> {
+    async fn note_login(&self, mount: &Mount, login: &auth::Alias, groups: &[String]) -> Result<Arc<Entity>, Error> {
         let _one_writer = self.writing.lock().await;
         let now = self.clock.now();
         let before = self.fresh(&login_key(&mount.accessor, &login.name)).await?;
         let mut entity = before.clone().unwrap_or_else(|| self.blank());
         match entity.aliases.iter_mut().find(|a| a.mount_accessor == mount.accessor && a.name == login.name) {
-            Some(alias) => alias.metadata.clone_from(&login.metadata),
+            Some(alias) => {
+                alias.metadata.clone_from(&login.metadata);
+                alias.groups = groups.to_vec();
+            }
             None => entity.aliases.push(Alias {
                 id: self.random.uuid(),
                 name: login.name.clone(),
@@ -132,13 +161,14 @@ impl Identity {
                 mount_type: mount.kind.clone(),
                 mount_path: mount.path.clone(),
                 metadata: login.metadata.clone(),
+                groups: groups.to_vec(),
                 custom_metadata: Default::default(),
                 created: now,
                 updated: now,
             }),
         }
         self.commit(before.as_ref(), Some(entity.clone())).await?;
-        Ok(Arc::new(entity))
+        Ok(Arc::new(self.with_groups(entity)))
     }
 
     fn blank(&self) -> Entity {
@@ -152,6 +182,7 @@ impl Identity {
             created: now,
             updated: now,
             aliases: Vec::new(),
+            membership: Membership::default(),
         }
     }
 
@@ -162,7 +193,8 @@ impl Identity {
     }
 
     async fn fresh_by_id(&self, id: &str) -> Result<Option<Entity>, StorageError> {
-        Ok(self.view.get::<Entity>(&format!("entity/{id}")).await?.map(|(entity, _)| entity))
+        let entity = self.view.get::<Entity>(&format!("entity/{id}")).await?;
+        Ok(entity.map(|(entity, _)| self.with_groups(entity)))
     }
 
     /// Replaces an entity and its index entries; the caller holds the lock of writers.

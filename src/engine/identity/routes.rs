@@ -31,6 +31,32 @@ const LOOKUP: &[Field] = &[
     Field::text("alias_mount_accessor", "Of that alias' login method."),
 ];
 
+const GROUP: &[Field] = &[
+    Field::text("id", "Of the group; one without it is made."),
+    Field::text("name", "Of the group; no other has it."),
+    Field::text("type", "internal or external: whether its members stand here, or its login mount tells them.")
+        .or("\"internal\""),
+    Field::map("metadata", "For templates in policies."),
+    Field::list("policies", "What the tokens of its members may do besides their own policies."),
+    Field::list("member_entity_ids", "Entities that are in it; of an internal group only."),
+    Field::list("member_group_ids", "Groups that are in it; of an internal group only."),
+];
+
+const GROUP_ALIAS: &[Field] = &[
+    Field::text("id", "Of the alias; one without it is made."),
+    Field::text("name", "Of the group, as the login method knows it."),
+    Field::text("mount_accessor", "Of the login method."),
+    Field::text("canonical_id", "The external group that it is of; one of its own when left out."),
+];
+
+const GROUP_LOOKUP: &[Field] = &[
+    Field::text("id", "Of the group."),
+    Field::text("name", "Of the group."),
+    Field::text("alias_id", "Of its alias."),
+    Field::text("alias_name", "Of its alias, with alias_mount_accessor."),
+    Field::text("alias_mount_accessor", "Of that alias' login method."),
+];
+
 /// The routes.
 pub(in crate::engine) const ROUTES: &[Route] = &[
     Route::new("entity", &[Write], "Writes an entity.").fields(&[ENTITY]),
@@ -45,5 +71,17 @@ pub(in crate::engine) const ROUTES: &[Route] = &[
     Route::new("entity-alias/id", &[List], "Lists the aliases."),
     Route::new("entity-alias/id/:id", SHOWN, "Shows or removes an alias."),
     Route::new("entity-alias/id/:id", &[Write], "Changes an alias.").fields(&[ALIAS]),
+    Route::new("group", &[Write], "Writes a group.").fields(&[GROUP]),
+    Route::new("group/id", &[List], "Lists the groups by id."),
+    Route::new("group/id/:id", SHOWN, "Shows or removes a group."),
+    Route::new("group/id/:id", &[Write], "Changes a group.").fields(&[GROUP]),
+    Route::new("group/name", &[List], "Lists the groups by name."),
+    Route::new("group/name/:name", SHOWN, "Shows or removes a group."),
+    Route::new("group/name/:name", &[Write], "Writes a group.").fields(&[GROUP]),
+    Route::new("group-alias", &[Write], "Writes the alias of a group.").fields(&[GROUP_ALIAS]),
+    Route::new("group-alias/id", &[List], "Lists the aliases of groups."),
+    Route::new("group-alias/id/:id", SHOWN, "Shows or removes the alias of a group."),
+    Route::new("group-alias/id/:id", &[Write], "Changes the alias of a group.").fields(&[GROUP_ALIAS]),
+    Route::new("lookup/group", &[Write], "Finds a group.").fields(&[GROUP_LOOKUP]),
     Route::new("lookup/entity", &[Write], "Finds an entity.").fields(&[LOOKUP]),
 ];

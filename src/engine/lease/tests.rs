@@ -165,6 +165,7 @@ impl Bench {
             display_name: "t".into(),
             metadata: Default::default(),
             alias: None,
+            groups: Vec::new(),
             token: TokenParams::default(),
             owner,
         };
@@ -426,8 +427,14 @@ async fn tokens_expire_with_their_leases_and_uses_run_out() {
     bench.until("the token is gone", async || bench.tokens.read(hash.clone()).await.unwrap().is_none()).await;
     bench.until("and its user", async || bench.world.users("a") == 0).await;
     let token = TokenParams { token_num_uses: 2, ..TokenParams::default() };
-    let login =
-        Login { display_name: "t".into(), metadata: Default::default(), alias: None, token, owner: LeaseOwner::Token };
+    let login = Login {
+        display_name: "t".into(),
+        metadata: Default::default(),
+        alias: None,
+        groups: Vec::new(),
+        token,
+        owner: LeaseOwner::Token,
+    };
     let made = bench
         .tokens
         .create(from_login(login, "auth/x/login", TokenType::Default), None, Limits::default())

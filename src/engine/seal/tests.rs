@@ -54,6 +54,7 @@ impl Asked {
             workload: None,
             address: None,
             port: 0,
+            certificates: Default::default(),
             headers: Headers::default(),
         };
         match self.engine.handle(incoming).await {

@@ -8,6 +8,7 @@ mod host;
 mod in_flight;
 mod leases;
 mod lessor;
+mod locked_users;
 mod loggers;
 mod metrics;
 mod mounts;
@@ -71,6 +72,7 @@ impl Core {
                 None if rest == "ui/resultant-acl" => self.resultant_acl(operation, session),
                 None => Err(Error::unsupported_path()),
             },
+            "locked-users" => self.sys_locked_users(operation, rest, fields).await,
             "audit" => self.sys_audit(operation, rest, fields).await,
             "audit-hash" => self.sys_audit_hash(operation, rest, fields),
             "config" => self.sys_config(operation, rest, fields).await,

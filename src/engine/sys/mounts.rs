@@ -146,6 +146,7 @@ impl Core {
         self.methods.remove(name).await?;
         self.end_tokens_of(name).await?;
         self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
+        self.lockouts.forget_mount(&mounted.entry.accessor).await?;
         Ok(Reply::Empty(204))
     }
 

@@ -85,12 +85,6 @@ const LISTENER: &[(&str, Fate)] = &[
     ("tls_max_version", Ignored("TLS 1.2 and 1.3 are offered")),
     ("tls_cipher_suites", Ignored("only suites that nobody knows how to break are offered")),
     ("tls_prefer_server_cipher_suites", Fine),
-    ("tls_disable_client_certs", Fine),
-    ("tls_client_ca_file", Ignored("certificates of clients are checked by the cert login")),
-    (
-        "tls_require_and_verify_client_cert",
-        Refused("connections without a certificate are not turned away: leave it out"),
-    ),
     ("proxy_protocol_behavior", Refused("the PROXY protocol is not spoken: leave it out")),
     ("proxy_protocol_authorized_addrs", Ignored("the PROXY protocol is not spoken")),
     ("x_forwarded_for_authorized_addrs", Ignored("callers are known by the address that they connect from")),

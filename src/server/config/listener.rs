@@ -12,6 +12,9 @@ const KNOWN: &[&str] = &[
     "tls_disable",
     "tls_cert_file",
     "tls_key_file",
+    "tls_client_ca_file",
+    "tls_disable_client_certs",
+    "tls_require_and_verify_client_cert",
     "telemetry",
     "disable_unauthed_rekey_endpoints",
     "disable_unauthed_generate_root_endpoints",
@@ -39,6 +42,20 @@ pub struct TlsFiles {
     pub cert_file: PathBuf,
     /// Its key.
     pub key_file: PathBuf,
+    /// What clients show.
+    pub clients: ClientCertificates,
+}
+
+/// Whether clients are asked for certificates: by default they are, for logins by certificate, and may have none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Logins check what they show.
+    #[default]
+    Asked,
+    /// `tls_disable_client_certs`.
+    Ignored,
+    /// `tls_require_and_verify_client_cert`, with the file of the authorities.
+    Required(PathBuf),
 }
 
 pub(super) fn read(root: &Block<'_>, warnings: &mut Vec<String>) -> Result<Vec<ListenerConfig>, Error> {
@@ -62,8 +79,13 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
     })?;
     let file = |key| Ok::<_, Error>(block.string(key)?.filter(|path| !path.is_empty()).map(PathBuf::from));
     let tls = match (block.bool("tls_disable")?.unwrap_or(false), file("tls_cert_file")?, file("tls_key_file")?) {
+        (true, ..) if matches!(client_certificates(block)?, ClientCertificates::Required(_)) => {
+            return Err(block.error("\"tls_require_and_verify_client_cert\" needs TLS: leave out tls_disable"));
+        }
         (true, ..) => None,
-        (false, Some(cert_file), Some(key_file)) => Some(TlsFiles { cert_file, key_file }),
+        (false, Some(cert_file), Some(key_file)) => {
+            Some(TlsFiles { cert_file, key_file, clients: client_certificates(block)? })
+        }
         (false, ..) => {
             let problem = "\"tls_cert_file\" and \"tls_key_file\" are needed, or tls_disable = true";
             return Err(block.error(problem));
@@ -80,4 +102,21 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
         access.open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
     }
     Ok(ListenerConfig { address, tls, access })
+}
+
+fn client_certificates(block: &Block<'_>) -> Result<ClientCertificates, Error> {
+    let flag = |key| Ok::<_, Error>(block.bool(key)?.unwrap_or(false));
+    let authorities = block.string("tls_client_ca_file")?.filter(|path| !path.is_empty()).map(PathBuf::from);
+    match (flag("tls_require_and_verify_client_cert")?, flag("tls_disable_client_certs")?, authorities) {
+        (true, true, _) => {
+            Err(block
+                .error("\"tls_require_and_verify_client_cert\" and \"tls_disable_client_certs\" cannot both be set"))
+        }
+        (true, false, Some(file)) => Ok(ClientCertificates::Required(file)),
+        (true, false, None) => Err(block.error(
+            "\"tls_require_and_verify_client_cert\" needs \"tls_client_ca_file\": the authorities of the clients",
+        )),
+        (false, true, _) => Ok(ClientCertificates::Ignored),
+        (false, false, _) => Ok(ClientCertificates::Asked),
+    }
 }

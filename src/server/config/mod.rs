@@ -10,7 +10,7 @@ mod storage;
 
 use std::path::PathBuf;
 
-pub use listener::{ListenerConfig, TlsFiles};
+pub use listener::{ClientCertificates, ListenerConfig, TlsFiles};
 pub use seal::SealConfig;
 pub use storage::StorageConfig;
 
@@ -231,7 +231,12 @@ mod tests {
         }
         let strict =
             minimal("").replace("tls_disable = true", "tls_disable = true tls_require_and_verify_client_cert = true");
-        assert!(parse(&strict).unwrap_err().contains("tls_require_and_verify_client_cert"));
+        assert!(parse(&strict).unwrap_err().contains("needs \"tls_client_ca_file\""));
+        let plain = strict.replace("tls_require", "tls_client_ca_file = \"/ca\" tls_require");
+        assert!(parse(&plain).unwrap_err().contains("needs TLS"));
+        let tls = plain.replace("tls_disable = true", "tls_cert_file = \"/c\" tls_key_file = \"/k\"");
+        let files = parse(&tls).unwrap().listeners.remove(0).tls.unwrap();
+        assert_eq!(files.clients, ClientCertificates::Required("/ca".into()));
         let lax = minimal("").replace(
             "tls_disable = true",
             "tls_disable = true tls_min_version = \"tls12\" x_forwarded_for_hop_skips = 1",

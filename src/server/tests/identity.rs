@@ -166,3 +166,76 @@ async fn a_role_may_name_the_caller_that_a_token_is_for() {
     let without = server.root("POST", "auth/token/create", json!({ "entity_alias": "app-one" })).await;
     assert_eq!(without.error(), "'entity_alias' is only allowed in combination with token role");
 }
+
+impl Server {
+    async fn new_group(&self, body: Value) -> String {
+        let made = self.root("POST", "identity/group", body).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        text(&made.body["data"]["id"]).to_owned()
+    }
+}
+
+#[tokio::test]
+async fn groups_give_their_members_policies_and_take_them_away() {
+    let server = Server::start().await;
+    let (_, auth) = server.known_login().await;
+    let (id, token) = (text(&auth["entity_id"]), text(&auth["client_token"]));
+    let inner = server.new_group(json!({ "name": "Inner", "member_entity_ids": [id] })).await;
+    let outer =
+        server.new_group(json!({ "name": "outer", "member_group_ids": [inner], "metadata": { "team": "blue" } })).await;
+    let policy = format!(
+        "path \"secret/data/{{{{identity.groups.ids.{outer}.metadata.team}}}}/*\" {{ capabilities = [\"read\"] }}"
+    );
+    server.root("PUT", "sys/policies/acl/team", json!({ "policy": policy })).await;
+    server.root("POST", "secret/data/blue/a", json!({ "data": { "k": "v" } })).await;
+    let read = async || server.ask(token, "GET", "secret/data/blue/a", Value::Null).await.status;
+    assert_eq!(read().await, 403);
+    let path = format!("identity/group/id/{outer}");
+    assert_eq!(server.root("POST", &path, json!({ "policies": "team" })).await.status, 204);
+    assert_eq!(read().await, 200, "by way of the inner group, with the token of before");
+    let own = server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.body;
+    assert_eq!(own["data"]["identity_policies"], json!(["team"]));
+    let entity = server.root("GET", &format!("identity/entity/id/{id}"), Value::Null).await.body["data"].clone();
+    assert_eq!((&entity["direct_group_ids"], &entity["inherited_group_ids"]), (&json!([inner]), &json!([outer])));
+    let shown = server.root("GET", "identity/group/name/INNER", Value::Null).await.body["data"].clone();
+    assert_eq!((&shown["parent_group_ids"], &shown["type"]), (&json!([outer]), &json!("internal")));
+    let circle =
+        server.root("POST", &format!("identity/group/id/{inner}"), json!({ "member_group_ids": [outer] })).await;
+    assert!(circle.status == 400 && circle.error().contains("cyclic"), "{}", circle.body);
+    let found = server.root("POST", "identity/lookup/group", json!({ "name": "outer" })).await.body;
+    assert_eq!(found["data"]["id"], json!(outer));
+    assert_eq!(server.root("POST", "identity/lookup/group", json!({ "name": "none" })).await.status, 204);
+    let keys = server.root("LIST", "identity/group/name", Value::Null).await.body["data"]["keys"].clone();
+    assert_eq!(keys, json!(["Inner", "outer"]));
+    server.root("DELETE", &format!("identity/group/id/{inner}"), Value::Null).await;
+    assert_eq!(read().await, 403, "at once");
+    let left = server.root("GET", &path, Value::Null).await.body["data"]["member_group_ids"].clone();
+    assert_eq!(left, json!([]));
+    assert_eq!(server.ask(token, "GET", &path, Value::Null).await.status, 403);
+}
+
+#[tokio::test]
+async fn an_external_group_belongs_to_a_login_mount() {
+    let server = Server::start().await;
+    let (accessor, auth) = server.known_login().await;
+    let id = text(&auth["entity_id"]);
+    let external = server.new_group(json!({ "name": "ext", "type": "external", "policies": "p" })).await;
+    let set = server.root("POST", "identity/group", json!({ "name": "ext", "member_entity_ids": [id] })).await;
+    assert_eq!(set.error(), "member entities can't be set manually for external groups");
+    let alias = json!({ "name": "devs", "mount_accessor": accessor, "canonical_id": external });
+    let made = server.root("POST", "identity/group-alias", alias).await.body["data"].clone();
+    assert_eq!(made["canonical_id"], json!(external));
+    let path = format!("identity/group-alias/id/{}", text(&made["id"]));
+    let read = server.root("GET", &path, Value::Null).await.body["data"].clone();
+    assert_eq!((&read["name"], &read["mount_type"]), (&json!("devs"), &json!("approle")));
+    let internal = server.new_group(json!({ "name": "int" })).await;
+    let wrong = json!({ "name": "other", "mount_accessor": accessor, "canonical_id": internal });
+    assert_eq!(server.root("POST", "identity/group-alias", wrong).await.status, 400);
+    let by_alias = json!({ "alias_name": "devs", "alias_mount_accessor": accessor });
+    let found = server.root("POST", "identity/lookup/group", by_alias).await.body["data"]["id"].clone();
+    assert_eq!(found, json!(external));
+    assert_eq!(server.root("DELETE", &path, Value::Null).await.status, 204);
+    assert_eq!(server.root("GET", &path, Value::Null).await.status, 404);
+    let kind = server.root("POST", "identity/group", json!({ "name": "ext", "type": "internal" })).await;
+    assert_eq!(kind.error(), "group type cannot be changed");
+}

@@ -29,6 +29,10 @@ const TUNE: &[Field] = &[
     Field::list("allowed_response_headers", "Response headers that the plug-in may set."),
     Field::flag("force_no_cache", "Kept and shown.").or("false"),
     Field::text("plugin_version", "Kept and shown: everything is built in."),
+    Field::object(
+        "user_lockout_config",
+        "lockout_threshold, lockout_duration, lockout_counter_reset_duration, lockout_disable.",
+    ),
     Field::text("token_type", "What tokens the logins of a method get, where their roles leave it open."),
 ];
 

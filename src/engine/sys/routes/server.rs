@@ -41,6 +41,13 @@ const LOGGER: &[Field] = &[
     Field::text("level", "trace, debug, info, warn, error or off.").required(),
 ];
 
+const LOCKED: &[Field] = &[Field::text("mount_accessor", "Of the only login method that is looked at.")];
+
+const LOCKED_ONE: &[Field] = &[
+    Field::text("accessor", "Of the login method."),
+    Field::text("alias", "The name that it knows him by; it may hold slashes."),
+];
+
 const FORMAT: &[Field] = &[Field::text("format", "\"prometheus\" for its text form, else JSON.")];
 
 const CORS: &[Field] = &[
@@ -93,6 +100,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("tools/hash/:urlalgorithm", &[Write], "Hashes what is sent.").fields(&[HASH]),
     Route::new("host-info", &[Read], "Describes the machine that the engine runs on."),
     Route::new("ha-status", &[Read], "Lists the nodes: there is one."),
+    Route::new("locked-users", &[Read], "Lists who is locked out after failed logins.").fields(&[LOCKED]),
+    Route::new("locked-users/:accessor/unlock/*alias", &[Write], "Lets somebody who was locked out try again.")
+        .fields(&[LOCKED_ONE]),
     Route::new("in-flight-req", &[Read], "Lists the requests that are being answered.").guard(Guard::Sudo),
     Route::new("version-history", &[List], "Lists the versions that have opened this store."),
     Route::new("loggers", &[Read, Delete], "Tells how much is logged, or goes back to what the start said.")

@@ -1,0 +1,96 @@
+//! Logins with the client certificate of a real TLS connection.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method};
+use lessor::base::http::{HttpClient, HttpRequest};
+use lessor::base::tls::ClientTls;
+use lessor_e2e::lessor::{Lessor, free_port};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+struct Client {
+    http: HttpClient,
+    url: String,
+}
+
+impl Client {
+    /// A client that trusts the server, and shows a certificate if it has one.
+    fn new(port: u16, server: &str, own: Option<(&str, &str)>) -> Self {
+        let tls = ClientTls {
+            ca_pem: Some(server.to_owned()),
+            client_cert_pem: own.map(|(certificate, _)| certificate.to_owned()),
+            client_key_pem: own.map(|(_, key)| key.into()),
+            ..ClientTls::default()
+        };
+        Self { http: HttpClient::new(&tls).unwrap(), url: format!("https://localhost:{port}/v1") }
+    }
+
+    async fn post(&self, path: &str, token: &str) -> (u16, Value) {
+        let mut headers = HeaderMap::new();
+        if !token.is_empty() {
+            headers.insert("x-vault-token", HeaderValue::from_str(token).unwrap());
+        }
+        let (url, timeout) = (format!("{}/{path}", self.url), Duration::from_secs(30));
+        let request = HttpRequest { method: Method::POST, url, headers, body: Vec::new(), timeout };
+        let answer = self.http.send(request).await.unwrap();
+        (answer.status.as_u16(), serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "clients");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate of that name, and its key.
+fn certificate(name: &str, authority: &CertifiedIssuer<'static, KeyPair>) -> (String, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let key = KeyPair::generate().unwrap();
+    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn a_certificate_logs_in_and_renews_what_it_got() {
+    let folder = tempfile::tempdir().unwrap();
+    let (crt, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
+    let server_authority = authority();
+    let (server, server_key) = certificate("localhost", &server_authority);
+    std::fs::write(&crt, server).unwrap();
+    std::fs::write(&key, server_key).unwrap();
+    let port = free_port();
+    let stanza =
+        format!("listener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_cert_file = {crt:?} tls_key_file = {key:?} }}");
+    let lessor = Lessor::server_with(&stanza).await;
+    let root = lessor.initialise().await;
+    let http = lessor.http().with_token(&root);
+    let clients = authority();
+    http.post("sys/auth/cert", json!({ "type": "cert" })).await.expect_status(204);
+    let role = json!({ "certificate": clients.pem(), "allowed_common_names": "web-*", "token_policies": "p" });
+    http.post("auth/cert/certs/web", role).await.expect_status(204);
+
+    let trust = server_authority.pem();
+    let (web, web_key) = certificate("web-1", &clients);
+    let (other, other_key) = certificate("web-2", &clients);
+    let (stranger, stranger_key) = certificate("web-1", &authority());
+    let web = Client::new(port, &trust, Some((&web, &web_key)));
+    let (status, body) = web.post("auth/cert/login", "").await;
+    assert_eq!((status, &body["auth"]["metadata"]["common_name"]), (200, &json!("web-1")), "{}", body["errors"]);
+    assert_eq!(body["auth"]["policies"], json!(["default", "p"]));
+    let token = body["auth"]["client_token"].as_str().unwrap();
+    assert_eq!(web.post("auth/token/renew-self", token).await.0, 200);
+    let other = Client::new(port, &trust, Some((&other, &other_key)));
+    assert_eq!(other.post("auth/cert/login", "").await.0, 200);
+    assert_eq!(other.post("auth/token/renew-self", token).await.0, 400, "a stolen token cannot be renewed");
+    assert_eq!(http.with_token(token).post("auth/token/renew-self", json!({})).await.status, 400, "nor without TLS");
+
+    let refused = json!(["invalid certificate or no client certificate supplied"]);
+    for client in [Client::new(port, &trust, None), Client::new(port, &trust, Some((&stranger, &stranger_key)))] {
+        let (status, body) = client.post("auth/cert/login", "").await;
+        assert_eq!((status, &body["errors"]), (400, &refused), "they are let in, and not logged in");
+    }
+    lessor.http().post("auth/cert/login", json!({})).await.expect_status(400);
+}

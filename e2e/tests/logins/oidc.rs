@@ -1,0 +1,81 @@
+//! Logins by way of a real OpenID provider, with a browser and with the tokens that it got.
+
+use std::time::Duration;
+
+use lessor_e2e::eventually::eventually;
+use lessor_e2e::http::{Answer, Http};
+use lessor_e2e::lessor::Lessor;
+use lessor_e2e::oidc::{Browser, Provider, REDIRECT_URI};
+use serde_json::json;
+
+async fn mounted(lessor: &Lessor, provider: &Provider) -> Http {
+    let http = lessor.http().with_token("root");
+    http.post("sys/auth/oidc", json!({ "type": "oidc" })).await.expect_status(204);
+    let config = json!({ "oidc_discovery_url": provider.url(), "oidc_client_id": "lessor",
+        "oidc_client_secret": "client-secret", "default_role": "people" });
+    http.post("auth/oidc/config", config).await.expect_status(204);
+    let role = json!({ "user_claim": "sub", "allowed_redirect_uris": REDIRECT_URI, "oidc_scopes": "profile",
+        "groups_claim": "groups", "claim_mappings": { "name": "full_name" }, "bound_claims": { "groups": "devs" },
+        "token_policies": "p" });
+    http.post("auth/oidc/role/people", role).await.expect_status(204);
+    http
+}
+
+/// Sends a browser to the provider and ends the login with what it brings back.
+async fn login(http: &Http) -> Answer {
+    let asked = json!({ "redirect_uri": REDIRECT_URI, "client_nonce": "nonce" });
+    let page = http.post("auth/oidc/oidc/auth_url", asked).await.expect_status(200).text("/data/auth_url").to_owned();
+    let back = Browser::default().follow(&page).await;
+    let query = back.split_once('?').unwrap().1;
+    http.get(&format!("auth/oidc/oidc/callback?{query}&client_nonce=nonce")).await
+}
+
+#[tokio::test]
+async fn a_browser_logs_in() {
+    let (lessor, mut provider) = (Lessor::dev("root").await, Provider::start().await);
+    let root = mounted(&lessor, &provider).await;
+    let http = lessor.http();
+    let accessor = root.get("sys/auth/oidc").await.expect_status(200).text("/data/accessor").to_owned();
+    let group = json!({ "name": "developers", "type": "external", "policies": "of-devs" });
+    let group = root.post("identity/group", group).await.expect_status(200).text("/data/id").to_owned();
+    let alias = json!({ "name": "devs", "mount_accessor": accessor, "canonical_id": group });
+    root.post("identity/group-alias", alias).await.expect_status(200);
+
+    let sam = login(&http).await.expect_status(200);
+    assert_eq!(sam.body["auth"]["metadata"], json!({ "role": "people", "full_name": "Sam Ple" }));
+    assert_eq!(sam.body["auth"]["policies"], json!(["default", "of-devs", "p"]), "userinfo tells of groups");
+    let shown = root.get("auth/oidc/config").await.expect_status(200);
+    assert!(!shown.body.to_string().contains("client-secret") && !lessor.log().contains("client-secret"));
+
+    // The provider comes back with another key, as after a rotation.
+    provider.start_again().await;
+    eventually("the new key is believed", Duration::from_secs(30), || async {
+        let answer = login(&http).await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.error().to_owned()) }
+    })
+    .await;
+
+    root.post("auth/oidc/role/people", json!({ "bound_claims": { "groups": "others" } })).await.expect_status(204);
+    let refused = login(&http).await.expect_status(400);
+    assert!(refused.error().starts_with("error validating claims"), "{}", refused.error());
+    let wrong = json!({ "redirect_uri": "https://evil.example/", "client_nonce": "nonce" });
+    let nowhere = http.post("auth/oidc/oidc/auth_url", wrong).await.expect_status(200);
+    assert_eq!(nowhere.text("/data/auth_url"), "");
+}
+
+#[tokio::test]
+async fn a_code_is_worth_nothing_to_somebody_else() {
+    let (lessor, provider) = (Lessor::dev("root").await, Provider::start().await);
+    mounted(&lessor, &provider).await;
+    let http = lessor.http();
+    let asked = json!({ "redirect_uri": REDIRECT_URI, "client_nonce": "nonce" });
+    let page = http.post("auth/oidc/oidc/auth_url", asked).await.expect_status(200).text("/data/auth_url").to_owned();
+    let back = Browser::default().follow(&page).await;
+    let query = back.split_once('?').unwrap().1;
+    let callback = format!("auth/oidc/oidc/callback?{query}");
+    assert_eq!(http.get(&callback).await.expect_status(400).error(), "invalid client_nonce");
+    let late = http.get(&format!("{callback}&client_nonce=nonce")).await.expect_status(400);
+    assert!(late.error().contains("Expired or missing OAuth state"), "{}", late.error());
+    let code = query.split('&').find(|pair| pair.starts_with("code=")).unwrap();
+    assert!(!lessor.log().contains(code.trim_start_matches("code=")), "no code is logged");
+}

@@ -1,0 +1,158 @@
+//! Public keys that tokens are signed with: out of PEM texts and out of JWKs, and what each may verify.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature as ring;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
+use x509_parser::public_key::PublicKey;
+
+use crate::base::tls;
+
+/// The algorithms of `jwt_supported_algs`: signatures of a public key only, so that no key can be taken for a shared secret.
+pub(super) const ALGORITHMS: &[&str] =
+    &["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512", "EdDSA"];
+
+const P256: &str = "1.2.840.10045.3.1.7";
+const P384: &str = "1.3.132.0.34";
+const ED25519: &str = "1.3.101.112";
+
+/// Why a text is no key.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("it is neither a public key nor a certificate in PEM")]
+    NotPem,
+    #[error("the key is of a kind that is not offered: use RSA, the curves P-256 or P-384, or Ed25519")]
+    Kind,
+}
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// A JWK's `kid`.
+    pub id: Option<String>,
+    /// A JWK's `alg`: the only one that it may be used with.
+    algorithm: Option<String>,
+    material: Material,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Material {
+    /// Modulus and exponent, big endian.
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// Uncompressed points.
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+/// A JWK as it is published; whatever else it says is not needed to verify.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<serde_json::Value>,
+}
+
+impl Key {
+    /// The key of a PEM text: a public key, or the certificate of one.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let info = match SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()) {
+            Ok(info) => info.to_vec(),
+            Err(_) => {
+                let chain = tls::certificates(pem.as_bytes(), "the certificate").map_err(|_| Error::NotPem)?;
+                let (_, certificate) = X509Certificate::from_der(&chain[0]).map_err(|_| Error::NotPem)?;
+                certificate.public_key().raw.to_vec()
+            }
+        };
+        let (_, info) = SubjectPublicKeyInfo::from_der(&info).map_err(|_| Error::NotPem)?;
+        let bits = info.subject_public_key.data.to_vec();
+        let curve = info.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
+        let material = match (info.parsed(), curve.map(|curve| curve.to_id_string()).as_deref()) {
+            (Ok(PublicKey::RSA(rsa)), _) => Material::Rsa { n: trimmed(rsa.modulus), e: trimmed(rsa.exponent) },
+            (Ok(PublicKey::EC(_)), Some(P256)) => Material::P256(bits),
+            (Ok(PublicKey::EC(_)), Some(P384)) => Material::P384(bits),
+            _ if info.algorithm.algorithm.to_id_string() == ED25519 => Material::Ed25519(bits),
+            _ => return Err(Error::Kind),
+        };
+        Ok(Self { id: None, algorithm: None, material })
+    }
+
+    /// The keys of a JWKS that can verify tokens; others (for encryption, of unknown kinds) are passed over.
+    pub fn from_jwks(body: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
+        let set: KeySet = serde_json::from_slice(body)?;
+        Ok(set.keys.into_iter().filter_map(|key| Self::from_jwk(serde_json::from_value(key).ok()?)).collect())
+    }
+
+    fn from_jwk(jwk: Jwk) -> Option<Self> {
+        if jwk.purpose.is_some_and(|purpose| purpose != "sig") {
+            return None;
+        }
+        let bytes = |text: Option<String>| URL_SAFE_NO_PAD.decode(text?.trim_end_matches('=')).ok();
+        let point = |length: usize| {
+            let (x, y) = (bytes(jwk.x.clone())?, bytes(jwk.y.clone())?);
+            (x.len() == length && y.len() == length).then(|| [&[4][..], &x, &y].concat())
+        };
+        let material = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+            ("RSA", _) => Material::Rsa { n: trimmed(&bytes(jwk.n)?), e: trimmed(&bytes(jwk.e)?) },
+            ("EC", Some("P-256")) => Material::P256(point(32)?),
+            ("EC", Some("P-384")) => Material::P384(point(48)?),
+            ("OKP", Some("Ed25519")) => Material::Ed25519(bytes(jwk.x)?),
+            _ => return None,
+        };
+        Some(Self { id: jwk.kid, algorithm: jwk.alg, material })
+    }
+
+    /// Whether the signature of `message` is of this key by that algorithm.
+    pub fn verifies(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
+        if self.algorithm.as_deref().is_some_and(|only| only != algorithm) {
+            return false;
+        }
+        let of = |scheme: &'static dyn ring::VerificationAlgorithm, key: &[u8]| {
+            ring::UnparsedPublicKey::new(scheme, key).verify(message, signature).is_ok()
+        };
+        match (&self.material, algorithm) {
+            (Material::Rsa { n, e }, _) => rsa_scheme(algorithm)
+                .is_some_and(|scheme| ring::RsaPublicKeyComponents { n, e }.verify(scheme, message, signature).is_ok()),
+            (Material::P256(point), "ES256") => of(&ring::ECDSA_P256_SHA256_FIXED, point),
+            (Material::P384(point), "ES384") => of(&ring::ECDSA_P384_SHA384_FIXED, point),
+            (Material::Ed25519(key), "EdDSA") => of(&ring::ED25519, key),
+            _ => false,
+        }
+    }
+}
+
+fn rsa_scheme(algorithm: &str) -> Option<&'static ring::RsaParameters> {
+    Some(match algorithm {
+        "RS256" => &ring::RSA_PKCS1_2048_8192_SHA256,
+        "RS384" => &ring::RSA_PKCS1_2048_8192_SHA384,
+        "RS512" => &ring::RSA_PKCS1_2048_8192_SHA512,
+        "PS256" => &ring::RSA_PSS_2048_8192_SHA256,
+        "PS384" => &ring::RSA_PSS_2048_8192_SHA384,
+        "PS512" => &ring::RSA_PSS_2048_8192_SHA512,
+        _ => return None,
+    })
+}
+
+/// Without the zeros that DER puts before a number.
+fn trimmed(number: &[u8]) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number[zeros..].to_vec()
+}

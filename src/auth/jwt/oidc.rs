@@ -1,0 +1,274 @@
+//! Login with a browser: where to send it, and what becomes of it when it comes back with a code.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq as _;
+
+use super::claims::{self, Claims};
+use super::keyring::Keyring;
+use super::pending::Waiting;
+use super::provider::{Description, Exchange, Tokens, query};
+use super::role::{Role, RoleType};
+use super::{Jwt, provider};
+use crate::auth::{Login, cidr};
+use crate::base::{Secret, Timestamp, telemetry};
+use crate::wire::{Answer, Error, Fields, Kind};
+
+/// What the provider's word about the token itself is, and not about the user: `userinfo` cannot change it.
+const OF_THE_TOKEN: &[&str] = &["iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "at_hash"];
+
+fn failed(why: impl std::fmt::Display) -> Error {
+    Error::bad_request(format!("Vault login failed. {why}"))
+}
+
+impl Jwt {
+    /// Where the browser is to go. As in Vault the answer is empty when the role does not allow what is asked.
+    pub(super) async fn auth_url(&self, fields: &Fields) -> Result<Answer, Error> {
+        let keyring = self.keyring().await?;
+        if !keyring.config().has_provider() {
+            return Err(Error::bad_request("'oidc_client_id' must be set for a login with a browser"));
+        }
+        let redirect_uri = fields.required("redirect_uri")?;
+        let (name, role) = self.named_role(fields, keyring.config()).await?;
+        if role.role_type != RoleType::Oidc {
+            return Err(Error::bad_request(format!("role {name:?} is not of type oidc")));
+        }
+        if !role.allows_redirect(&redirect_uri) {
+            tracing::warn!(role = name, redirect_uri, "a login asks for a redirect_uri that its role does not allow");
+            return Ok(Answer::data(json!({ "auth_url": "" })));
+        }
+        let provider = keyring.provider().await?;
+        let waiting = Waiting {
+            role: name,
+            redirect_uri,
+            nonce: self.random.base62(24).into(),
+            verifier: self.random.base62(64).into(),
+            client_nonce: fields.secret("client_nonce")?.unwrap_or_default(),
+        };
+        let state = format!("st_{}", self.random.base62(24));
+        let url = address(&provider, &keyring.config().oidc_client_id, &role, &state, &waiting);
+        self.pending.keep(state, waiting, self.clock.now());
+        Ok(Answer::data(json!({ "auth_url": url })))
+    }
+
+    /// The browser came back, or the client that was told of it.
+    pub(super) async fn callback(&self, fields: &Fields, address: Option<IpAddr>) -> Result<Login, Error> {
+        let state = fields.required("state")?;
+        if let Some(error) = fields.string("error")?.filter(|error| !error.is_empty()) {
+            return Err(failed(format!("The provider refuses it: {error}")));
+        }
+        let code = fields.secret("code")?.filter(|code| !code.is_empty());
+        let code = code.ok_or_else(|| failed("No code or id_token received."))?;
+        let gone = || failed("Expired or missing OAuth state.");
+        let waiting = self.pending.take(&state, self.clock.now()).ok_or_else(gone)?;
+        let nonce = fields.secret("client_nonce")?.unwrap_or_default();
+        if !bool::from(waiting.client_nonce.expose().as_bytes().ct_eq(nonce.expose().as_bytes())) {
+            return Err(Error::bad_request("invalid client_nonce"));
+        }
+        let role = self.roles.get(&waiting.role).await?.ok_or_else(|| failed("Role could not be found"))?;
+        if !cidr::admits(&role.token.token_bound_cidrs, address) {
+            return Err(Error::denied());
+        }
+        let keyring = self.keyring().await?;
+        let provider = keyring.provider().await?;
+        let tokens = self.exchange(&keyring, &provider, &waiting, &code).await?;
+        let mut found = keyring.verify(tokens.id().map_err(|error| failed(&error).caused_by(error))?).await?;
+        let expected =
+            Expected { client_id: &keyring.config().oidc_client_id, issuer: &provider.issuer, waiting: &waiting };
+        expected.check(&found, &role, self.clock.now()).map_err(failed)?;
+        self.add_user_info(&keyring, &provider, &tokens, &mut found).await?;
+        if role.verbose_oidc_logging {
+            let names: Vec<_> = found.keys().map(String::as_str).collect();
+            tracing::debug!(role = waiting.role, claims = names.join(" "), "the claims of a login by their names");
+        }
+        self.identified(&waiting.role, role, &found)
+    }
+
+    async fn exchange(
+        &self,
+        keyring: &Keyring,
+        provider: &Description,
+        waiting: &Waiting,
+        code: &Secret,
+    ) -> Result<Tokens, Error> {
+        let config = keyring.config();
+        let exchange = Exchange {
+            client_id: &config.oidc_client_id,
+            client_secret: &config.oidc_client_secret,
+            code,
+            redirect_uri: &waiting.redirect_uri,
+            verifier: &waiting.verifier,
+        };
+        keyring.http()?.exchange(provider, exchange).await.map_err(|error| {
+            if error.retryable() {
+                return Error::new(Kind::Upstream, "Vault login failed. The provider does not answer").caused_by(error);
+            }
+            failed(format!("Error exchanging oidc code: {error}")).caused_by(error)
+        })
+    }
+
+    /// What the provider tells of the user only when asked. Without it, a login has the claims of its token alone.
+    async fn add_user_info(
+        &self,
+        keyring: &Keyring,
+        provider: &Description,
+        tokens: &Tokens,
+        claims: &mut Claims,
+    ) -> Result<(), Error> {
+        let Some(token) = tokens.access_token.as_ref().filter(|_| !provider.userinfo_endpoint.is_empty()) else {
+            return Ok(());
+        };
+        match keyring.http()?.user(&provider.userinfo_endpoint, token).await {
+            Ok(told) if told.get("sub") == claims.get("sub") => {
+                claims.extend(told.into_iter().filter(|(name, _)| !OF_THE_TOKEN.contains(&name.as_str())));
+            }
+            Ok(_) => return Err(failed("The provider tells of another user than the ID token.")),
+            Err(error) => log_missing(&error),
+        }
+        Ok(())
+    }
+}
+
+fn log_missing(error: &provider::Error) {
+    tracing::warn!(error = telemetry::chain(error), "a login goes without what the provider's userinfo would tell");
+}
+
+/// The address of the provider's page for one login.
+fn address(provider: &Description, client_id: &str, role: &Role, state: &str, waiting: &Waiting) -> String {
+    let mut scopes = vec!["openid"];
+    scopes.extend(role.oidc_scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
+    let scopes = scopes.join(" ");
+    let hash = digest::digest(&digest::SHA256, waiting.verifier.expose().as_bytes());
+    let challenge = URL_SAFE_NO_PAD.encode(hash);
+    let max_age = role.max_age.to_string();
+    let mut pairs = vec![
+        ("client_id", client_id),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+        ("nonce", waiting.nonce.expose()),
+        ("redirect_uri", &waiting.redirect_uri),
+        ("response_type", "code"),
+        ("scope", &scopes),
+        ("state", state),
+    ];
+    if role.max_age > 0 {
+        pairs.push(("max_age", &max_age));
+    }
+    let page = &provider.authorization_endpoint;
+    format!("{page}{}{}", if page.contains('?') { "&" } else { "?" }, query(&pairs))
+}
+
+/// What an ID token must say to belong to the login that waited for it.
+struct Expected<'a> {
+    client_id: &'a str,
+    issuer: &'a str,
+    waiting: &'a Waiting,
+}
+
+impl Expected<'_> {
+    fn check(&self, claims: &Claims, role: &Role, now: Timestamp) -> Result<(), String> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
+        if text("iss") != self.issuer {
+            return Err("invalid issuer (iss) claim".to_owned());
+        }
+        let audiences = claims::audiences(claims);
+        claims::check_audience(&audiences, &[self.client_id.to_owned()])?;
+        if audiences.len() > 1 && text("azp") != self.client_id {
+            return Err("invalid authorized party (azp) claim".to_owned());
+        }
+        if !role.bound_audiences.is_empty() {
+            claims::check_audience(&audiences, &role.bound_audiences)?;
+        }
+        if !role.bound_subject.is_empty() && role.bound_subject != text("sub") {
+            return Err("invalid subject (sub) claim".to_owned());
+        }
+        if text("nonce") != self.waiting.nonce.expose() {
+            return Err("invalid nonce claim".to_owned());
+        }
+        claims::check_times(claims, role, now)?;
+        if role.max_age > 0 {
+            let since = claims.get("auth_time").and_then(Value::as_i64).ok_or("missing auth_time claim")?;
+            let most = i64::try_from(role.max_age).unwrap_or(i64::MAX);
+            let most = most.saturating_add(claims::leeway(role.clock_skew_leeway, 60));
+            if now.as_second().saturating_sub(since) > most {
+                return Err("the last authentication is older than max_age".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::objects::Object as _;
+
+    fn waiting() -> Waiting {
+        Waiting {
+            role: "r".into(),
+            redirect_uri: "http://localhost:8250/oidc/callback".into(),
+            nonce: "n".into(),
+            verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
+            client_nonce: Secret::default(),
+        }
+    }
+
+    fn role(settings: Value) -> Role {
+        let mut all = json!({ "user_claim": "sub", "allowed_redirect_uris": "u" });
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let mut role = Role::default();
+        role.merge(&all.as_object().unwrap().clone().into()).unwrap();
+        role
+    }
+
+    #[test]
+    fn the_page_is_asked_for_with_pkce() {
+        let provider: Description = serde_json::from_value(json!({ "issuer": "https://i", "jwks_uri": "j",
+            "authorization_endpoint": "https://i/auth?tenant=1" }))
+        .unwrap();
+        let url = address(
+            &provider,
+            "me",
+            &role(json!({ "oidc_scopes": "openid,email", "max_age": "1h" })),
+            "st",
+            &waiting(),
+        );
+        assert!(url.starts_with("https://i/auth?tenant=1&client_id=me&"), "{url}");
+        // The example of RFC 7636, appendix B.
+        assert!(url.contains("code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw%2DcM&"), "{url}");
+        assert!(url.contains("scope=openid%20email&state=st&max_age=3600"), "{url}");
+    }
+
+    #[test]
+    fn an_id_token_must_belong_to_its_login() {
+        let good =
+            json!({ "iss": "i", "aud": "me", "sub": "s", "nonce": "n", "exp": 1000, "iat": 900, "auth_time": 800 });
+        let waiting = waiting();
+        let check = |changes: Value, settings: Value| {
+            let mut token = good.as_object().unwrap().clone();
+            token.extend(changes.as_object().unwrap().clone());
+            let expected = Expected { client_id: "me", issuer: "i", waiting: &waiting };
+            expected.check(&token, &role(settings), Timestamp::from_second(950).unwrap())
+        };
+        assert_eq!(check(json!({}), json!({})), Ok(()));
+        assert_eq!(check(json!({ "aud": ["me", "x"], "azp": "me" }), json!({})), Ok(()));
+        for (changes, settings, text) in [
+            (json!({ "iss": "j" }), json!({}), "issuer"),
+            (json!({ "aud": "other" }), json!({}), "audience"),
+            (json!({ "aud": ["me", "x"] }), json!({}), "azp"),
+            (json!({ "nonce": "other" }), json!({}), "nonce"),
+            (json!({ "exp": 800 }), json!({}), "expired"),
+            (json!({}), json!({ "bound_audiences": "x" }), "audience"),
+            (json!({}), json!({ "bound_subject": "x" }), "subject"),
+            (json!({}), json!({ "max_age": 60 }), "max_age"),
+            (json!({ "auth_time": null }), json!({ "max_age": 60 }), "auth_time"),
+        ] {
+            let error = check(changes, settings).unwrap_err();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+}

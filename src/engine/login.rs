@@ -1,0 +1,93 @@
+//! Logins: the method says who it is, the lock-out whether he may still try, and the token is made.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::lockout::{Config, Who};
+use super::request::{Incoming, Reply};
+use super::token::Token;
+use super::token_create::from_login;
+use super::{identity, mount};
+use crate::auth::{Login, Method, Outcome, Renewal};
+use crate::wire::{Caller, Error, Kind, Request};
+
+impl Core {
+    /// The method that answers `path` without a token, and the rest of the path.
+    pub(super) fn login_path(&self, path: &str) -> Option<(Arc<mount::Mounted<dyn Method>>, String)> {
+        let (mounted, rest) = self.methods.route(path.strip_prefix("auth/")?)?;
+        mounted.plugin.is_login(rest).then(|| (mounted, rest.to_owned()))
+    }
+
+    pub(super) async fn login(
+        &self,
+        mounted: &mount::Mounted<dyn Method>,
+        path: String,
+        incoming: Incoming,
+    ) -> Result<Reply, Error> {
+        let caller =
+            Caller { address: incoming.address, certificates: incoming.certificates.clone(), ..Caller::default() };
+        let request = Request { operation: incoming.operation, path, fields: incoming.fields, caller };
+        let config = &mounted.entry.tuning.user_lockout_config;
+        let name = mounted.plugin.login_name(&request);
+        let who = name.map(|name| Who { accessor: mounted.entry.accessor.clone(), name });
+        let outcome = match &who {
+            Some(who) => {
+                self.lockouts.admit(who, config).await?;
+                let outcome = mounted.plugin.handle(request).await;
+                self.note_outcome(who, config, &outcome).await?;
+                outcome?
+            }
+            None => mounted.plugin.handle(request).await?,
+        };
+        self.outcome(outcome, &incoming.path, &mounted.entry).await
+    }
+
+    async fn note_outcome(&self, who: &Who, config: &Config, outcome: &Result<Outcome, Error>) -> Result<(), Error> {
+        match outcome {
+            Err(error) if error.kind() == Kind::Credentials => self.lockouts.failed(who.clone(), config).await,
+            Ok(Outcome::Login(_)) => {
+                self.lockouts.forget(who);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a method's answer comes to.
+    pub(super) async fn outcome(&self, outcome: Outcome, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+        match outcome {
+            Outcome::Answer(answer) => Ok(Reply::answer(answer)),
+            Outcome::Login(login) => self.make_token(*login, path, mount).await,
+        }
+    }
+
+    async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+        let entity = match &login.alias {
+            Some(alias) => {
+                let (mount, groups) = (identity::Mount::of(mount), &login.groups);
+                Some(self.identity.of_login(&mount, alias, groups).await?)
+            }
+            None => None,
+        };
+        let mut token = from_login(login, path, mount.token_type);
+        if token.is_root() {
+            return Err(Error::bad_request("auth methods cannot create root tokens"));
+        }
+        token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
+        let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
+        let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
+        let auth = entity.iter().fold(auth, |auth, entity| entity.complete(auth));
+        Ok(Reply::auth(auth, made.warnings))
+    }
+
+    /// Asks the method that made a token whether it may be prolonged; a token that another token made is nobody's to judge.
+    pub(super) async fn check_renewal(&self, token: &Token, incoming: &Incoming) -> Result<(), Error> {
+        let Some((mounted, _)) = token.path.strip_prefix("auth/").and_then(|path| self.methods.route(path)) else {
+            return Ok(());
+        };
+        let caller =
+            Caller { address: incoming.address, certificates: incoming.certificates.clone(), ..Caller::default() };
+        let renewal = Renewal { metadata: &token.meta, policies: &token.policies, caller: &caller };
+        mounted.plugin.check_renewal(&renewal).await
+    }
+}
