@@ -194,7 +194,7 @@ impl Engine {
         // Whoever asks for the state of the engine is told, whatever the state of the namespace.
         let entered = core.as_ref().map_or(Ok(None), |core| core.directory.enter(&mut incoming));
         let asks_for_help = incoming.operation == Operation::Help;
-        if !asks_for_help && let Some(path) = status::path_of(&incoming.path) {
+        if !asks_for_help && let Some(path) = status::path_of(&incoming.path, core.is_none()) {
             incoming.path = path.to_owned();
             return self.status(&incoming).await;
         }

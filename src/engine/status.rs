@@ -18,11 +18,11 @@ pub const PATHS: &[&str] = &["sys/health", "sys/init", "sys/leader", "sys/seal-s
 /// Those that answer in namespaces, too.
 const EVERYWHERE: &[&str] = &["sys/leader", "sys/seal-status"];
 
-/// The status endpoint that a path means. A sealed engine knows no namespaces, so that what stands before it says nothing.
-pub(super) fn path_of(path: &str) -> Option<&'static str> {
-    let named = |own: &&str| path == *own;
-    let anywhere = |own: &&str| EVERYWHERE.contains(own) && path.strip_suffix(*own).is_some_and(|l| l.ends_with('/'));
-    PATHS.iter().copied().find(|own| named(own) || anywhere(own))
+/// The status endpoint that a path means. A sealed engine knows no namespaces, so that what stands before it says nothing there.
+pub(super) fn path_of(path: &str, sealed: bool) -> Option<&'static str> {
+    let below =
+        |own: &str| sealed && EVERYWHERE.contains(&own) && path.strip_suffix(own).is_some_and(|l| l.ends_with('/'));
+    PATHS.iter().copied().find(|own| path == *own || below(own))
 }
 
 impl Engine {
@@ -158,4 +158,17 @@ fn wanted_scheme(sealing: &Sealing, fields: &Fields) -> Result<Scheme, Error> {
     let threshold = count(own, "threshold")?.unwrap_or(shares.min(1));
     Scheme::new(shares, threshold)
         .map_err(|problem| Error::bad_request(format!("invalid {own}_shares or {own}_threshold: {problem}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_engine_tells_its_state_below_any_namespace_and_an_open_one_below_its_own() {
+        assert_eq!(path_of("team/sys/leader", true), Some("sys/leader"));
+        assert_eq!(path_of("team/sys/health", true), None);
+        assert_eq!(path_of("secret/sys/leader", false), None, "a secret may be called so");
+        assert_eq!(path_of("sys/seal-status", false), Some("sys/seal-status"));
+    }
 }

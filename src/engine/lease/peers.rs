@@ -64,7 +64,7 @@ mod tests {
     async fn what_a_token_from_above_asked_for_ends_with_it() {
         let above = Bench::new().await;
         let below = above.below().await;
-        let workload = Workload { uid: "u".into(), namespace: "ns".into(), name: "pod".into(), ..Workload::default() };
+        let workload = Workload { uid: "u".into(), ..Workload::default() };
         let hash = above.token(LeaseOwner::Workload(workload)).await;
         let token = above.tokens.read(hash.clone()).await.unwrap().unwrap();
         let issued = below.issue_to("a", Asker { token, workload: None }).await.unwrap();

@@ -98,9 +98,13 @@ async fn a_namespace_is_named_by_header_path_or_both() {
         let unknown = server.within(header, "root", "GET", path, Value::Null).await;
         assert_eq!((unknown.status, unknown.error()), (404, "namespace not found"), "{header}");
     }
-    for path in ["sys/seal-status", "sys/leader", "team/sub/sys/seal-status", "none/sys/leader"] {
-        assert_eq!(server.within("team", "", "GET", path, Value::Null).await.status, 200, "{path}");
-        assert_eq!(server.ask("", "GET", path, Value::Null).await.status, 200, "{path}");
+    for (header, path) in [
+        ("team", "sys/seal-status"),
+        ("none", "sys/leader"),
+        ("team", "sub/sys/leader"),
+        ("", "team/sub/sys/seal-status"),
+    ] {
+        assert_eq!(server.within(header, "", "GET", path, Value::Null).await.status, 200, "{header} {path}");
     }
     let root_only = [
         ("GET", "sys/health"),

@@ -69,6 +69,13 @@ const AUDITED: &[Field] = &[
 
 const ENDED: &[Field] = &[Field::list("uids", "Of workloads that have ended, as Kubernetes knows them.").required()];
 
+const SINCE: &[Field] = &[Field::text("since", "A time: leases that were asked for from then on are listed, too.")];
+
+const WORKLOAD: &[Field] =
+    &[Field::text("namespace", "Of the workload, in Kubernetes."), Field::text("name", "Of the workload.")];
+
+const USER: &[Field] = &[Field::text("username", "As the database knows it.")];
+
 const MOUNTED: &[Field] = &[
     Field::text("path", "The mount, a slash, and the name of the role or connection in it."),
     Field::flag("remove", "Whether users that nobody leased are dropped.").or("false"),
@@ -135,11 +142,19 @@ pub(super) const BROWSERS: &[Route] = &[
 
 /// What Lessor adds.
 pub(super) const OWN: &[Route] = &[
-    Route::new("lessor/workloads", &[Read, List], "Lists the workloads that own leases.").guard(Guard::Sudo),
+    Route::new("lessor/workloads", &[Read, List], "Lists the workloads that own leases.")
+        .guard(Guard::Sudo)
+        .fields(&[SINCE]),
     Route::new("lessor/workloads/end", &[Write], "Revokes what workloads own that have ended.")
         .guard(Guard::Sudo)
         .fields(&[ENDED]),
     Route::new("lessor/workloads/:uid", &[Read], "Lists the leases of a workload.").guard(Guard::Sudo),
+    Route::new("lessor/workloads/:namespace/:name", &[Read], "Lists the leases of workloads of that name.")
+        .guard(Guard::Sudo)
+        .fields(&[WORKLOAD]),
+    Route::new("lessor/users/:username", &[Read], "Tells who holds a database user.")
+        .guard(Guard::Sudo)
+        .fields(&[USER]),
     Route::new("lessor/leases/stuck", &[Read, List], "Lists revocations that do not get through, and why.")
         .guard(Guard::Sudo),
     Route::new("lessor/spares/*path", &[Read], "Counts the users of a role that were made ahead.")
