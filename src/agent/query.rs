@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::template::Value as Shown;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::template::from_json;
+use crate::base::template::{Value as Shown, from_json};
 use crate::client::{Client, Error};
 use crate::wire::Envelope;
 
 /// One secret as a template names it; equal ones are fetched once.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Query {
     /// `secret "path"`.
     Read(String),

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 
+use super::handover::Left;
 use super::query::Query;
 use super::renderer::Renderer;
 use super::schedule::{self, Backoff};
@@ -46,6 +47,8 @@ pub struct Secrets {
     context: Arc<Context>,
     entries: BTreeMap<Query, Entry>,
     retired: Vec<(Secret, Timestamp)>,
+    /// Whole answers, where another agent is to go on with them.
+    left: Option<BTreeMap<Query, Left>>,
 }
 
 /// What came of a round.
@@ -62,7 +65,9 @@ pub struct Tended {
 impl Secrets {
     /// None yet.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, entries: BTreeMap::new(), retired: Vec::new() }
+        let hands_over = context.config.exit_after_auth && context.config.handover.is_some();
+        let left = hands_over.then(BTreeMap::new);
+        Self { context, entries: BTreeMap::new(), retired: Vec::new(), left }
     }
 
     /// Wants a secret, from now on.
@@ -185,8 +190,41 @@ impl Secrets {
     }
 
     fn read(&mut self, query: Query, envelope: &Envelope, session: u64) {
-        let Context { clock, random, config } = &*self.context;
-        let now = clock.now();
+        let now = self.context.clock.now();
+        let entry = self.entry(envelope, now, session);
+        let Entry { renews, .. } = entry;
+        tracing::info!(path = query.path(), lease_seconds = envelope.lease_duration, renewable = renews, "read");
+        if let Some(left) = &mut self.left {
+            left.insert(query.clone(), Left { query: query.clone(), envelope: envelope.clone(), at: now });
+        }
+        if let Some(Entry { lease: Some(old), .. }) = self.entries.insert(query, entry) {
+            self.retired.push((old.id, add(now, self.context.config.revoke_grace)));
+        }
+    }
+
+    /// Everything that was read, for an agent that goes on with it.
+    pub fn left(&self) -> Vec<Left> {
+        self.left
+            .iter()
+            .flat_map(BTreeMap::values)
+            .filter(|left| self.entries.contains_key(&left.query))
+            .cloned()
+            .collect()
+    }
+
+    /// Goes on with what another agent has read. A lease is renewed at once, as some of its life is gone.
+    pub fn adopt(&mut self, left: Left, session: u64) {
+        let mut entry = self.entry(&left.envelope, left.at, session);
+        if entry.renews {
+            entry.due = self.context.clock.now();
+        }
+        tracing::info!(path = left.query.path(), renewable = entry.renews, "took over");
+        self.entries.insert(left.query, entry);
+    }
+
+    /// What is held of an answer that came at `now`.
+    fn entry(&self, envelope: &Envelope, now: Timestamp, session: u64) -> Entry {
+        let Context { random, config, .. } = &*self.context;
         let life = Duration::from_secs(envelope.lease_duration);
         let lease = (!envelope.lease_id.is_empty()).then(|| Lease {
             id: Secret::new(envelope.lease_id.as_str()),
@@ -204,11 +242,7 @@ impl Secrets {
             }
             (None, _, None) => schedule::interval(now, config.static_interval, &**random),
         };
-        tracing::info!(path = query.path(), lease_seconds = envelope.lease_duration, renewable = renews, "read");
-        let entry = Entry { known: true, lease, renews, due, failures: 0, session };
-        if let Some(Entry { lease: Some(old), .. }) = self.entries.insert(query, entry) {
-            self.retired.push((old.id, add(now, config.revoke_grace)));
-        }
+        Entry { known: true, lease, renews, due, failures: 0, session }
     }
 
     fn renewed(&mut self, query: &Query, envelope: &Envelope) {

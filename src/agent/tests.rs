@@ -1,6 +1,7 @@
 //! The agent against a scripted engine, with a clock that moves only when told to.
 
 mod exec;
+mod handover;
 mod life;
 mod local;
 mod reload;

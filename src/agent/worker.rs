@@ -85,6 +85,7 @@ impl Worker {
     /// What makes going on pointless before everything was written once, or being stopped before that; afterwards the agent
     /// keeps what it has.
     pub async fn run(mut self, shutdown: &Shutdown, mut signals: mpsc::Receiver<Signal>) -> Result<u8, Error> {
+        self.take_over();
         let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
         let outcome = tokio::select! {
             outcome = self.work(&mut signals) => Some(outcome),
@@ -93,7 +94,7 @@ impl Worker {
         };
         match outcome {
             // Leases and token stay alive: whoever asked for a single run uses what was written.
-            Some(Ok(code)) if self.context.config.exit_after_auth => Ok(code),
+            Some(Ok(code)) if self.context.config.exit_after_auth => self.hand_over().map(|()| code),
             Some(outcome) => {
                 self.leave().await;
                 outcome
@@ -178,7 +179,9 @@ impl Worker {
             self.render_due = Some(add(self.context.clock.now(), WRITE_RETRY));
         }
         self.tell(&pass).await?;
-        if pass.missing.is_empty() && pass.errors.is_empty() {
+        // Who asks for no secret still waits for the token: in a file, or behind the local API.
+        let logged_in = self.context.config.auth.is_none() || self.live.is_some();
+        if pass.missing.is_empty() && pass.errors.is_empty() && logged_in {
             self.secrets.keep_only(&pass.asked);
             self.renderer.keep_only(&pass.asked);
             if !written_before {

@@ -68,6 +68,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where `ready` and `wait` ask.
     pub ready_socket: Option<PathBuf>,
+    /// Where login and secrets are left by an agent that ends once everything is written, and taken over by the next.
+    pub handover: Option<PathBuf>,
     /// What is logged, and how.
     pub logging: Logging,
     /// What was said without effect.
@@ -124,6 +126,7 @@ impl Config {
             revoke_grace: rendering.duration("revoke_grace")?.unwrap_or(Duration::from_secs(60)),
             swap_folders: rendering.flag("swap_folders")?.unwrap_or(false),
             pid_file: root.filled("pid_file")?.map(PathBuf::from),
+            handover: root.filled("handover")?.map(PathBuf::from),
             ready_socket: socket.or_else(|| default_socket(&templates, auth.as_ref())),
             logging: Logging::new(&mut root, variable, &mut warnings)?,
             templates,

@@ -1,5 +1,6 @@
 //! The worker's token: logins, renewals, and the care of what depends on a token.
 
+use super::super::handover::Handover;
 use super::super::live::Live;
 use super::super::login::{Session, login};
 use super::super::schedule::Backoff;
@@ -68,6 +69,9 @@ impl Worker {
         self.sessions += 1;
         // Leases die with the token that asked for them, unless the engine says that they belong to the workload.
         self.secrets.session_changed(!session.workload_leases);
+        if !self.state.borrow().written {
+            self.render_due = Some(self.context.clock.now());
+        }
         if let Some(proxy) = &self.proxy {
             proxy.use_session(&session, self.sessions);
         }
@@ -75,6 +79,32 @@ impl Worker {
             let end = add(self.context.clock.now(), self.context.config.revoke_grace);
             self.replaced.push((old.session, end));
         }
+    }
+
+    /// Leaves login and secrets to the agent that follows, if one is to.
+    pub(super) fn hand_over(&self) -> Result<(), Error> {
+        let (Some(path), Some(live)) = (&self.context.config.handover, &self.live) else { return Ok(()) };
+        Handover::new(&live.session, live.ends, self.secrets.left()).leave(path)?;
+        tracing::info!("left login and secrets to the agent that follows");
+        Ok(())
+    }
+
+    /// Goes on with what the agent before has left, in place of a login.
+    pub(super) fn take_over(&mut self) {
+        let config = &self.context.config;
+        let Some(path) = config.handover.as_ref().filter(|_| !config.exit_after_auth) else { return };
+        let now = self.context.clock.now();
+        let Some(found) = Handover::take(path, now) else { return };
+        self.begin(found.session(&self.client));
+        if let Some(live) = &mut self.live {
+            // Some of its life is gone.
+            (live.ends, live.due) = (found.ends, live.due.map(|_| now));
+        }
+        for left in found.secrets {
+            self.renderer.learn(&left.query, left.query.shown(&left.envelope));
+            self.secrets.adopt(left, self.sessions);
+        }
+        tracing::info!("took over login and secrets from the agent before");
     }
 
     pub(super) async fn tend_secrets(&mut self) -> Result<(), Error> {
