@@ -20,6 +20,7 @@ mod drivers;
 mod engines;
 mod failover;
 mod faults;
+mod injection;
 mod killed;
 mod kv;
 mod leaks;

@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(60);
 const DROPPED: Duration = Duration::from_secs(5);
 
 /// Applies the database and waits until pods can log in for it.
-async fn with_role(client: &Client, namespace: &str) {
+pub async fn with_role(client: &Client, namespace: &str) {
     apply(client, namespace, &database()).await.unwrap();
     eventually("the role is Ready", SOON, || async {
         let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
@@ -29,7 +29,7 @@ async fn with_role(client: &Client, namespace: &str) {
 }
 
 /// The user that has written a note, once it has.
-async fn author(database: &Postgres, client: &Client, namespace: &str, pod: &str, note: &str) -> String {
+pub async fn author(database: &Postgres, client: &Client, namespace: &str, pod: &str, note: &str) -> String {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let what = format!("the pod {pod} has worked with its credential");
     let (user, took) = eventually(&what, SOON, || async {
@@ -45,7 +45,7 @@ async fn author(database: &Postgres, client: &Client, namespace: &str, pod: &str
 }
 
 /// Waits until the pod has ended (gone, succeeded or failed), then for the end of its user.
-async fn dropped_with(client: &Client, namespace: &str, pod: &str, user: &str) {
+pub async fn dropped_with(client: &Client, namespace: &str, pod: &str, user: &str) {
     let database = Postgres::connect().await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     eventually("the pod has ended", SOON, || async {
