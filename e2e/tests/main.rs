@@ -26,6 +26,7 @@ mod engines;
 mod examples;
 mod failover;
 mod faults;
+mod injection;
 mod killed;
 mod kv;
 mod leaks;

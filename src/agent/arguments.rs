@@ -13,11 +13,13 @@ const HELP: &str = "\
 lessor-agent: logs in to an engine, writes templates, renews and revokes
 
   lessor-agent [run] --config FILE …   work until SIGTERM; SIGHUP reads everything anew
+  lessor-agent run … -- PROGRAM …      run a program as the stanza exec says, in place of its command
   lessor-agent once --config FILE …    write everything once, then end (--timeout: give up then)
   lessor-agent ready                   end with 0 if the running agent has written every file
   lessor-agent wait [--timeout 60s]    return when it has
 
-  --config PATH       file or folder, HCL or JSON, may be repeated; else LESSOR_AGENT_CONFIG holds the configuration
+  lessor-agent install PATH            copy this program, for a container that shares the folder
+  --config PATH       file or folder, HCL or JSON, may be repeated; LESSOR_AGENT_CONFIG may hold what goes before them
   --socket PATH       where the running agent answers (ready, wait)
   --log-level LEVEL   trace, debug, info, warn, error, off
   --log-format FORMAT standard, json
@@ -35,6 +37,8 @@ pub enum Verb {
     Ready,
     /// Wait for that.
     Wait,
+    /// Copy the program.
+    Install,
 }
 
 /// The parsed command line.
@@ -43,6 +47,10 @@ pub struct Arguments {
     pub verb: Verb,
     pub configs: Vec<String>,
     pub timeout: Option<Duration>,
+    /// Of [`Verb::Install`].
+    pub path: Option<PathBuf>,
+    /// What is run in place of the configuration's command.
+    command: Vec<String>,
     socket: Option<PathBuf>,
     log_level: Option<String>,
     log_format: Option<String>,
@@ -56,14 +64,23 @@ impl Arguments {
             verb: Verb::Run,
             configs: Vec::new(),
             timeout: None,
+            path: None,
+            command: Vec::new(),
             socket: None,
             log_level: None,
             log_format: None,
             information: None,
         };
         while let Some(word) = words.next() {
+            if word == "--" {
+                arguments.command = words.collect();
+                break;
+            }
             let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-                arguments.verb = verb(&word)?;
+                match arguments.verb {
+                    Verb::Install if arguments.path.is_none() => arguments.path = Some(word.into()),
+                    _ => arguments.verb = verb(&word)?,
+                }
                 continue;
             };
             let (name, inline) = match flag.split_once('=') {
@@ -106,6 +123,17 @@ impl Arguments {
             config.logging.format = format.parse().map_err(ConfigError)?;
         }
         config.start_timeout = self.timeout.or(config.start_timeout);
+        match (&mut config.exec, self.command.is_empty()) {
+            (Some(exec), false) => exec.command.clone_from(&self.command),
+            (None, false) => {
+                let problem = "a program after -- needs the stanza exec, and a template for it";
+                return Err(ConfigError(problem.to_owned()).into());
+            }
+            (Some(exec), true) if exec.command.is_empty() => {
+                return Err(ConfigError("exec.command: is required, or the program after --".to_owned()).into());
+            }
+            _ => {}
+        }
         Ok(())
     }
 
@@ -124,7 +152,8 @@ fn verb(word: &str) -> Result<Verb, String> {
         "once" => Ok(Verb::Once),
         "ready" => Ok(Verb::Ready),
         "wait" => Ok(Verb::Wait),
-        other => Err(format!("unknown command {other:?}: use run, once, ready or wait")),
+        "install" => Ok(Verb::Install),
+        other => Err(format!("unknown command {other:?}: use run, once, ready, wait or install")),
     }
 }
 
@@ -144,6 +173,14 @@ mod tests {
         let arguments = parse("wait --timeout=5s --socket /s").unwrap();
         assert_eq!((arguments.verb, arguments.timeout), (Verb::Wait, Some(Duration::from_secs(5))));
         assert_eq!(arguments.socket(&|_| None).unwrap(), PathBuf::from("/s"));
+    }
+
+    #[test]
+    fn a_program_to_run_or_a_path_to_install_to() {
+        let arguments = parse("run -config=/a.hcl -- app --timeout soon").unwrap();
+        assert_eq!((arguments.verb, arguments.command.join(" ").as_str()), (Verb::Run, "app --timeout soon"));
+        let arguments = parse("install /shared/agent").unwrap();
+        assert_eq!((arguments.verb, arguments.path), (Verb::Install, Some(PathBuf::from("/shared/agent"))));
     }
 
     #[test]

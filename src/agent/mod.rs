@@ -5,6 +5,7 @@ mod command;
 pub mod config;
 mod error;
 mod exec;
+mod install;
 mod live;
 mod login;
 mod notify;
@@ -37,7 +38,7 @@ use crate::base::template::Variables;
 use crate::base::{Clock, Random, shutdown, telemetry, tls};
 use crate::client::Client;
 use arguments::{Arguments, Verb};
-use config::Config;
+use config::{Config, ConfigError};
 pub use error::Error;
 use proxy::Proxy;
 use ready::State;
@@ -93,6 +94,10 @@ async fn dispatch(arguments: Arguments) -> Result<u8, Error> {
     let variable = |name: &str| std::env::var(name).ok();
     match arguments.verb {
         Verb::Run | Verb::Once => run(arguments).await,
+        Verb::Install => {
+            let path = arguments.path.ok_or_else(|| ConfigError("install needs the path to copy to".to_owned()))?;
+            install::install(&path).map(|()| 0)
+        }
         Verb::Ready => ready::ask(&arguments.socket(&variable)?).await.map(|()| 0),
         Verb::Wait => {
             let timeout = arguments.timeout.unwrap_or(WAIT_TIMEOUT);

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::template::Value as Shown;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::template::from_json;
+use crate::base::template::{Value as Shown, from_json};
 use crate::client::{Client, Error};
 use crate::wire::Envelope;
 

@@ -89,8 +89,8 @@ impl Worker {
     /// What makes going on pointless before everything was written once, or being stopped before that; afterwards the agent
     /// keeps what it has.
     pub async fn run(mut self, shutdown: &Shutdown, mut signals: mpsc::Receiver<Signal>) -> Result<u8, Error> {
-        let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
         self.take_over();
+        let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
         let outcome = tokio::select! {
             outcome = self.work(&mut signals) => Some(outcome),
             error = deadline => Some(Err(error)),
@@ -184,7 +184,9 @@ impl Worker {
             self.render_due = Some(add(self.context.clock.now(), WRITE_RETRY));
         }
         self.tell(&pass).await?;
-        if pass.missing.is_empty() && pass.errors.is_empty() {
+        // Who asks for no secret still waits for the token: in a file, or behind the local API.
+        let logged_in = self.context.config.auth.is_none() || self.live.is_some();
+        if pass.missing.is_empty() && pass.errors.is_empty() && logged_in {
             self.secrets.keep_only(&pass.asked);
             self.renderer.keep_only(&pass.asked);
             if !written_before {

@@ -50,6 +50,7 @@ struct Review {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Request {
     uid: String,
     kind: Kind,
@@ -57,6 +58,11 @@ struct Request {
     namespace: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    operation: String,
+    /// Such as `ephemeralcontainers`, whose object is the whole pod.
+    #[serde(default)]
+    sub_resource: String,
     object: Option<Object>,
 }
 
@@ -118,21 +124,25 @@ pub fn review(body: &[u8], settings: &Settings) -> Result<(Outcome, Vec<u8>), Ba
 type Decision = Option<(json_patch::Patch, Vec<String>)>;
 
 fn decide(request: &Request, settings: &Settings) -> Result<Decision, Vec<Mistake>> {
-    let Some(object) = request.object.as_ref().filter(|_| request.kind.kind == "Pod") else { return Ok(None) };
+    // A pod that runs, or is given an ephemeral container, keeps what it started with.
+    let begins = request.kind.kind == "Pod" && request.operation == "CREATE" && request.sub_resource.is_empty();
+    let Some(object) = request.object.as_ref().filter(|_| begins) else { return Ok(None) };
     let Some(annotations) = &object.metadata.annotations else { return Ok(None) };
     let Some(family) = opted_in(annotations).map_err(|mistake| vec![mistake])? else { return Ok(None) };
     let pod = Pod { annotations: Some(annotations), labels: object.metadata.labels.as_ref(), spec: &object.spec };
     if patch::is_injected(pod, family) {
-        return Ok(None);
+        return Ok(patch::behind_mesh(&object.spec).map(|patch| (patch, Vec::new())));
     }
-    let injection = Injection::parse(family, annotations, &request.namespace)?;
-    let patch = patch::inject(pod, &injection, settings).map_err(|mistake| vec![mistake])?;
+    let mut injection = Injection::parse(family, annotations, &request.namespace, settings.native_sidecars)?;
+    let (patch, more) = patch::inject(pod, &injection, settings).map_err(|mistake| vec![mistake])?;
     tracing::debug!(
         namespace = request.namespace,
         pod = pod_name(request),
-        role = injection.role,
+        role = injection.login.role,
+        mode = ?injection.mode,
         "injected the agent"
     );
+    injection.warnings.extend(more);
     Ok(Some((patch, injection.warnings)))
 }
 
@@ -184,6 +194,25 @@ mod tests {
         let patch = STANDARD.decode(response["patch"].as_str().unwrap()).unwrap();
         assert!(serde_json::from_slice::<json_patch::Patch>(&patch).unwrap().len() > 3);
         assert!(response["warnings"][0].as_str().unwrap().contains("go-max-procs"));
+    }
+
+    #[test]
+    fn a_pod_that_runs_keeps_what_it_started_with() {
+        for (operation, sub_resource) in [("UPDATE", ""), ("UPDATE", "ephemeralcontainers"), ("CREATE", "eviction")] {
+            let body = json!({
+                "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                "request": {
+                    "uid": "u-1", "kind": {"kind": "Pod"}, "namespace": "shop", "operation": operation,
+                    "subResource": sub_resource,
+                    "object": {
+                        "metadata": {"annotations": {"lessor.dev/inject": "true"}},
+                        "spec": {"containers": [{"name": "app"}], "ephemeralContainers": [{"name": "debug"}]},
+                    },
+                },
+            });
+            let (outcome, _) = review(body.to_string().as_bytes(), &settings_for_tests()).unwrap();
+            assert_eq!(outcome, Outcome::Untouched, "{operation} {sub_resource}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod admission;
 mod agent_config;
 mod annotations;
 mod certs;
+mod mesh;
 mod metrics;
 mod patch;
+mod plan;
 mod server;
 mod sidecar;
 
@@ -17,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use crate::base::shutdown::Shutdown;
+use crate::base::telemetry::chain;
 use crate::base::{Clock, Random};
 use certs::{Follower, Keeper, KubernetesStore, Policy, Upkeep};
 use metrics::Metrics;
@@ -135,6 +138,8 @@ struct Settings {
     /// With `auth/`.
     auth_mount: String,
     token_audience: String,
+    /// Whether the cluster knows init containers that stay: Kubernetes 1.29 and later.
+    native_sidecars: bool,
 }
 
 /// Serves reviews and keeps the certificates, until `shutdown` is requested. It listens only once it has a certificate that
@@ -149,7 +154,7 @@ pub async fn run(
     random: Arc<dyn Random>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let settings = settings(&options)?;
+    let settings = Settings { native_sidecars: knows_native_sidecars(&client).await, ..settings(&options)? };
     let (validity, overlap) = (options.certificate_validity, options.certificate_overlap);
     if validity < overlap.saturating_mul(6) {
         return Err(Error::Validity { validity, overlap });
@@ -202,7 +207,28 @@ fn settings(options: &Options) -> Result<Settings, Error> {
         engine_ca,
         auth_mount: annotations::auth_path(&options.auth_mount).map_err(Error::AuthMount)?,
         token_audience: options.token_audience.clone(),
+        native_sidecars: true,
     })
+}
+
+/// Asked once: a cluster that is brought to another version restarts its pods. One that does not say is not older than most.
+async fn knows_native_sidecars(client: &kube::Client) -> bool {
+    match client.apiserver_version().await {
+        Ok(version) => is_from_1_29(&version.major, &version.minor),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "cannot ask for the cluster's version, taking it for 1.29 or later");
+            true
+        }
+    }
+}
+
+/// Providers write `29+`.
+fn is_from_1_29(major: &str, minor: &str) -> bool {
+    let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
+    match (number(major), number(minor)) {
+        (Some(major), Some(minor)) => (major, minor) >= (1, 29),
+        _ => true,
+    }
 }
 
 /// Every name of the Service, as API servers and people in the cluster write it.
@@ -221,4 +247,16 @@ fn settings_for_tests() -> Settings {
     let options = Options { agent_image: "lessor:test".to_owned(), ..Options::default() };
     let settings = settings(&options).unwrap();
     Settings { engine_ca: Some("PEM".to_owned()), agent_image_pull_policy: Some("IfNotPresent".to_owned()), ..settings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_providers_write_them() {
+        assert!(is_from_1_29("1", "29") && is_from_1_29("1", "33+") && is_from_1_29("2", "0"));
+        assert!(!is_from_1_29("1", "28") && !is_from_1_29("1", "28+"));
+        assert!(is_from_1_29("", ""), "unknown is new");
+    }
 }

@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation};
+use json_patch::{AddOperation, MoveOperation, Patch, PatchOperation};
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::annotations::{Family, Injection, Mistake, Setting, distance, full_name};
-use super::sidecar;
+use super::agent_config::Part;
+use super::annotations::{Family, Injection, Mistake, Mode, Setting};
+use super::mesh;
+use super::plan::{Plan, list, names};
+use super::sidecar::{self, Parts, mount_path};
 
 /// Tells the operator which pods to watch for their end.
 const INJECTED_LABEL: &str = "lessor.dev/injected";
 const INJECTED: &str = "injected";
-
-/// Service meshes' containers, which must run before anything else has a network. They get no secrets.
-const MESH: &[&str] =
-    &["istio-init", "istio-validation", "istio-proxy", "linkerd-init", "linkerd-network-validator", "linkerd-proxy"];
 
 /// What of a pod the patch depends on.
 #[derive(Debug, Clone, Copy)]
@@ -33,17 +32,19 @@ pub struct Pod<'a> {
 pub fn is_injected(pod: Pod<'_>, family: Family) -> bool {
     let status = pod.annotations.and_then(|annotations| annotations.get(family.status()));
     status.is_some_and(|status| status == INJECTED)
-        && names(pod.spec, "initContainers").any(|name| name == sidecar::CONTAINER)
+        && names(pod.spec, "volumes").any(|name| name == sidecar::PRIVATE_VOLUME)
 }
 
-/// Puts the agent into the pod.
+/// Puts the agent into the pod; with the patch come warnings for the one who applied it.
 ///
 /// # Errors
-/// When the pod has something of its own where the agent's parts belong, or the annotations name a container that is not
-/// there.
-pub fn inject(pod: Pod<'_>, injection: &Injection, settings: &Settings) -> Result<Patch, Mistake> {
-    refuse_collisions(pod.spec, injection)?;
-    let at = agent_position(pod.spec, injection);
+/// When the pod has something of its own where the agent's parts belong, or lacks what the annotations name.
+pub fn inject(pod: Pod<'_>, injection: &Injection, settings: &Settings) -> Result<(Patch, Vec<String>), Mistake> {
+    let address = injection.engine.address.as_ref().unwrap_or(&settings.engine_address);
+    let mut plan = Plan::new(pod.spec, injection, address)?;
+    let warnings = std::mem::take(&mut plan.warnings);
+    let parts = Parts { injection, settings, plan: &plan };
+    refuse_collisions(pod.spec, &parts)?;
     let mut operations = Operations::default();
 
     let label = BTreeMap::from([(INJECTED_LABEL, "true")]);
@@ -52,107 +53,106 @@ pub fn inject(pod: Pod<'_>, injection: &Injection, settings: &Settings) -> Resul
     status.insert(injection.family.status(), INJECTED);
     operations.entries("annotations", pod.annotations, &status);
 
-    operations.append(&["spec", "volumes"], &pod.spec["volumes"], sidecar::volumes(settings).to_vec());
+    operations.append(&["spec", "volumes"], &pod.spec["volumes"], parts.volumes());
     // Before the agent is inserted, since that moves the init containers behind it.
-    let mount = sidecar::files_mount(injection);
-    for (list, index, container) in targets(pod.spec, injection, at)? {
-        let path = ["spec", list, &index.to_string(), "volumeMounts"];
-        operations.append(&path, &container["volumeMounts"], vec![mount.clone()]);
-    }
-    let agent = sidecar::container(injection, settings, pod.spec);
-    if pod.spec["initContainers"].is_array() {
-        operations.add(&["spec", "initContainers", &at.to_string()], agent);
-    } else {
-        operations.add(&["spec", "initContainers"], json!([agent]));
-    }
-    Ok(Patch(operations.0))
-}
-
-/// Among the init containers: first, so that the pod's own may use the files (a migration, say), but after a mesh's,
-/// without which there may be no network; or last.
-fn agent_position(spec: &Value, injection: &Injection) -> usize {
-    let own = list(spec, "initContainers");
-    if !injection.init_first {
-        return own.len();
-    }
-    own.iter()
-        .rposition(|container| container["name"].as_str().is_some_and(|name| MESH.contains(&name)))
-        .map_or(0, |at| at + 1)
-}
-
-type Target<'a> = (&'static str, usize, &'a Value);
-
-/// The containers that get the files: those that were named, or all that start after the agent.
-fn targets<'a>(spec: &'a Value, injection: &Injection, agent_at: usize) -> Result<Vec<Target<'a>>, Mistake> {
-    let numbered =
-        |key: &'static str| list(spec, key).iter().enumerate().map(move |(at, container)| (key, at, container));
-    let later = numbered("initContainers").skip(agent_at);
-    let all: Vec<Target<'_>> = later.chain(numbered("containers")).collect();
-    let name = |target: &Target<'a>| target.2["name"].as_str().unwrap_or_default();
-    let Some(wanted) = &injection.containers else {
-        return Ok(all.into_iter().filter(|target| !MESH.contains(&name(target))).collect());
-    };
-    for wish in wanted {
-        if !all.iter().any(|target| name(target) == wish) {
-            let near = all.iter().map(name).min_by_key(|known| distance(known, wish)).unwrap_or_default();
-            let annotation = full_name(injection.family, Setting::Containers);
-            let problem =
-                format!("no container is called {wish:?}, or it starts before the agent; did you mean {near:?}?");
-            return Err(Mistake { annotation, problem });
+    for target in &plan.targets {
+        let path = |key| ["spec", target.list, &target.index.to_string(), key].map(str::to_owned);
+        operations.append(&path("volumeMounts"), &target.container["volumeMounts"], parts.target_mounts());
+        if injection.mode == Mode::Exec {
+            operations.append(&path("env"), &target.container["env"], parts.environment(Part::Main));
+            let (command, arguments) = parts.supervising();
+            operations.add(&path("command"), json!(command));
+            operations.add(&path("args"), json!(arguments));
         }
     }
-    Ok(all.into_iter().filter(|target| wanted.iter().any(|wish| wish == name(target))).collect())
+    if injection.shares_processes {
+        operations.add(&["spec", "shareProcessNamespace"], json!(true));
+    }
+    let (first, stays) = (parts.init()?, parts.main()?);
+    let (init, beside) = match injection.mode {
+        Mode::Sidecar => (stays, None),
+        _ => (first, stays),
+    };
+    if let Some(container) = init {
+        operations.insert(&["spec", "initContainers"], &pod.spec["initContainers"], plan.agent_at, container);
+    }
+    if let Some(container) = beside {
+        operations.append(&["spec", "containers"], &pod.spec["containers"], vec![container]);
+    }
+    Ok((Patch(operations.0), warnings))
 }
 
-fn refuse_collisions(spec: &Value, injection: &Injection) -> Result<(), Mistake> {
+/// For a pod that was injected before a mesh's native sidecar came: moves the agent behind it, so that it has a network from
+/// its start to its end. Nothing that waits for the files may stand between.
+pub fn behind_mesh(spec: &Value) -> Option<Patch> {
+    let init = list(spec, "initContainers");
+    let is_agent =
+        |container: &Value| container["name"] == sidecar::CONTAINER && container["restartPolicy"] == "Always";
+    let from = init.iter().position(is_agent)?;
+    let to = init.iter().rposition(mesh::owns).filter(|to| *to > from)?;
+    if !mesh::has_native_proxy(init) || !init[from + 1..to].iter().all(mesh::owns) {
+        return None;
+    }
+    let at = |index: usize| PointerBuf::from_tokens(["spec", "initContainers", &index.to_string()]);
+    Some(Patch(vec![PatchOperation::Move(MoveOperation { from: at(from), path: at(to) })]))
+}
+
+fn refuse_collisions(spec: &Value, parts: &Parts<'_>) -> Result<(), Mistake> {
+    let injection = parts.injection;
     let opt_in = |problem: String| Mistake { annotation: injection.family.opt_in().to_owned(), problem };
-    if names(spec, "initContainers").chain(names(spec, "containers")).any(|name| name == sidecar::CONTAINER) {
-        return Err(opt_in(format!("the pod has a container {:?} of its own: rename it", sidecar::CONTAINER)));
+    let taken = names(spec, "initContainers").chain(names(spec, "containers"));
+    if let Some(name) = taken.into_iter().find(|name| [sidecar::CONTAINER, sidecar::INIT_CONTAINER].contains(name)) {
+        return Err(opt_in(format!("the pod has a container {name:?} of its own: rename it")));
     }
-    if let Some(taken) = sidecar::VOLUMES.iter().find(|volume| names(spec, "volumes").any(|name| name == **volume)) {
-        return Err(opt_in(format!("the pod has a volume {taken:?} of its own: rename it")));
+    for volume in parts.volumes() {
+        if let Some(taken) = names(spec, "volumes").find(|name| volume["name"] == *name) {
+            return Err(opt_in(format!("the pod has a volume {taken:?} of its own: rename it")));
+        }
     }
-    for container in list(spec, "initContainers").iter().chain(list(spec, "containers")) {
-        let mut mounts = list(container, "volumeMounts").iter();
-        if mounts
-            .any(|mount| mount["mountPath"].as_str().is_some_and(|at| at.trim_end_matches('/') == injection.mount_path))
-        {
-            let name = container["name"].as_str().unwrap_or_default();
-            let problem = format!(
-                "container {name:?} mounts something else at {}: choose another path for the files",
-                injection.mount_path
-            );
-            return Err(Mistake { annotation: full_name(injection.family, Setting::Path), problem });
+    let added: Vec<String> = parts.target_mounts().iter().map(mount_path).collect();
+    for target in &parts.plan.targets {
+        let mut mounts = list(target.container, "volumeMounts").iter().map(mount_path);
+        if let Some(at) = mounts.find(|at| added.contains(at)) {
+            let name = target.container["name"].as_str().unwrap_or_default();
+            let problem =
+                format!("container {name:?} mounts something else at {at}: choose another path for the files");
+            return Err(injection.mistake(Setting::Path, problem));
         }
     }
     Ok(())
-}
-
-fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {
-    object[key].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-fn names<'a>(spec: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
-    list(spec, key).iter().filter_map(|item| item["name"].as_str())
 }
 
 #[derive(Default)]
 struct Operations(Vec<PatchOperation>);
 
 impl Operations {
-    fn add(&mut self, path: &[&str], value: Value) {
-        let path = PointerBuf::from_tokens(path.iter().copied());
+    fn add(&mut self, path: &[impl AsRef<str>], value: Value) {
+        let path = PointerBuf::from_tokens(path.iter().map(AsRef::as_ref));
         self.0.push(PatchOperation::Add(AddOperation { path, value }));
     }
 
     /// Items behind those of a list, which may be absent.
-    fn append(&mut self, path: &[&str], present: &Value, items: Vec<Value>) {
-        if !present.is_array() {
+    fn append(&mut self, path: &[impl AsRef<str>], present: &Value, items: Vec<Value>) {
+        if !present.is_array() && !items.is_empty() {
             return self.add(path, Value::Array(items));
         }
         for item in items {
-            self.add(&[path, &["-"]].concat(), item);
+            self.put(path, "-", item);
         }
+    }
+
+    /// An item at a place of a list, which may be absent.
+    fn insert(&mut self, path: &[impl AsRef<str>], present: &Value, at: usize, item: Value) {
+        if present.is_array() {
+            self.put(path, &at.to_string(), item);
+        } else {
+            self.add(path, json!([item]));
+        }
+    }
+
+    fn put(&mut self, path: &[impl AsRef<str>], last: &str, item: Value) {
+        let whole: Vec<&str> = path.iter().map(AsRef::as_ref).chain([last]).collect();
+        self.add(&whole, item);
     }
 
     /// Entries of a map of the metadata, which may be absent.

@@ -1,125 +1,299 @@
-//! The container and the volumes that an injected pod gets.
+//! The containers and volumes that an injected pod gets.
 //!
 //! The application waits for its files by the agent's postStart hook: the kubelet starts no later container before the hook
 //! has ended. Measured on Kubernetes 1.36, pod created to Ready, 12 pods each, median: without an agent 0.67 s; with the
 //! hook 0.84 s; with a second init container that waits 1.32 s; with an init container before the sidecar 1.63 s; with a
 //! startup probe, which looks once a second, 1.81 s.
 
+use k8s_openapi::api::core::v1::Container;
 use serde_json::{Map, Value, json};
 
 use super::Settings;
-use super::agent_config::{FILES_FOLDER, PRIVATE_FOLDER, TOKEN_FILE, TOKEN_FOLDER, agent_config};
-use super::annotations::Injection;
+use super::agent_config::{PRIVATE_FOLDER, Part, SOCKET, START_TIMEOUT, agent_config, folder};
+use super::annotations::{ContainerSetting, Injection, Mistake, Mode, Setting};
+use super::plan::{OWN_TOKEN_VOLUME, Plan};
 
 /// The agent's container.
 pub const CONTAINER: &str = crate::api::names::AGENT_CONTAINER;
+/// The first of two.
+pub const INIT_CONTAINER: &str = "lessor-agent-init";
+/// In every injected pod: the agent's own folder.
+pub const PRIVATE_VOLUME: &str = "lessor-agent";
 /// The volume of the files, which the pod's containers see read-only.
-pub const FILES_VOLUME: &str = "lessor-secrets";
-const PRIVATE_VOLUME: &str = "lessor-agent";
-const TOKEN_VOLUME: &str = "lessor-token";
-/// Every volume that is added.
-pub const VOLUMES: [&str; 3] = [FILES_VOLUME, PRIVATE_VOLUME, TOKEN_VOLUME];
+const FILES_VOLUME: &str = "lessor-secrets";
+const PROGRAM_VOLUME: &str = "lessor-program";
+const TLS_VOLUME: &str = "lessor-tls";
+const EXTRA_VOLUME: &str = "lessor-extra";
+const CONFIG_VOLUME: &str = "lessor-config";
 
 const PROGRAM: &str = "/lessor-agent";
+/// Where the agent is in the container of an application that it runs.
+const PROGRAM_FOLDER: &str = "/run/lessor/bin";
+/// Where pods made for Vault's injector expect these.
+const TLS_FOLDER: &str = "/vault/tls";
+const EXTRA_FOLDER: &str = "/vault/custom";
+const CONFIG_FOLDER: &str = "/vault/configs";
+/// The home of the agent that configurations of pods were written for.
+const HOME: &str = "/home/vault";
+/// Where a login looks for a token that was not told otherwise.
+const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long a start may take before the agent is restarted with an event. While the hook runs, Kubernetes neither shows the
 /// agent's log nor deletes the pod, so this is the grace period that people are used to, and no longer.
-const START_DEADLINE: &str = "30s";
-/// The user where the pod itself runs as root, which the agent never does. Elsewhere the pod's user, or else the image's,
-/// is right: OpenShift refuses pods that name one of their own.
-const USER: i64 = 65532;
+const HOOK_DEADLINE: &str = "30s";
 /// For the projected token; the kubelet renews it at 80 %.
 const TOKEN_SECONDS: u32 = 3600;
 
-/// The agent: a native sidecar, or an ordinary init container if files are to be written once.
-pub fn container(injection: &Injection, settings: &Settings, pod_spec: &Value) -> Value {
-    let mut container = json!({
-        "name": CONTAINER,
-        "image": injection.overrides.image.as_ref().unwrap_or(&settings.agent_image),
-        "command": [PROGRAM, if injection.once { "once" } else { "run" }],
-        "env": environment(injection, settings),
-        "resources": resources(injection),
-        "securityContext": security_context(injection, pod_spec),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": FILES_VOLUME, "mountPath": FILES_FOLDER},
-            {"name": PRIVATE_VOLUME, "mountPath": PRIVATE_FOLDER},
-            {"name": TOKEN_VOLUME, "mountPath": TOKEN_FOLDER, "readOnly": true},
-        ],
-    });
-    if let Some(policy) = &settings.agent_image_pull_policy {
-        container["imagePullPolicy"] = json!(policy);
+/// Everything that is made from one injection.
+pub struct Parts<'a> {
+    pub injection: &'a Injection,
+    pub settings: &'a Settings,
+    pub plan: &'a Plan<'a>,
+}
+
+impl Parts<'_> {
+    /// The container that ends before the application starts, if there is one.
+    ///
+    /// # Errors
+    /// When its patch cannot be applied.
+    pub fn init(&self) -> Result<Option<Value>, Mistake> {
+        let Injection { mode, waits, .. } = self.injection;
+        let writes = !self.injection.folders.is_empty();
+        let container = match mode {
+            Mode::Sidecar => return Ok(None),
+            Mode::Classic if !waits || !writes => return Ok(None),
+            Mode::Classic => self.once(INIT_CONTAINER),
+            Mode::Once => self.once(CONTAINER),
+            Mode::Exec => self.install(),
+        };
+        let patch = self.injection.agent.init_json_patch.as_ref();
+        self.patched(container, patch, ContainerSetting::InitJsonPatch).map(Some)
     }
-    if !injection.once {
-        container["restartPolicy"] = json!("Always");
-        container["lifecycle"] = json!({
-            "postStart": {"exec": {"command": [PROGRAM, "wait", "--timeout", START_DEADLINE]}},
+
+    /// The container that stays, if there is one.
+    ///
+    /// # Errors
+    /// When its patch cannot be applied.
+    pub fn main(&self) -> Result<Option<Value>, Mistake> {
+        if !self.injection.mode.stays() {
+            return Ok(None);
+        }
+        let mut container = self.container(CONTAINER, self.command("run", "config.hcl"), Part::Main);
+        if self.injection.mode == Mode::Sidecar {
+            container["restartPolicy"] = json!("Always");
+            if self.injection.waits {
+                let wait = [PROGRAM, "wait", "--timeout", HOOK_DEADLINE, "--socket", SOCKET];
+                container["lifecycle"] = json!({"postStart": {"exec": {"command": wait}}});
+            }
+        }
+        self.patched(container, self.injection.agent.json_patch.as_ref(), ContainerSetting::JsonPatch).map(Some)
+    }
+
+    fn once(&self, name: &str) -> Value {
+        let mut command = self.command("once", "config-init.hcl");
+        command.extend(["--timeout".to_owned(), START_TIMEOUT.to_owned()]);
+        self.container(name, command, Part::Init)
+    }
+
+    /// Puts the agent where the application's container can run it.
+    fn install(&self) -> Value {
+        let mut container = self.bare(CONTAINER, vec![PROGRAM.to_owned(), "install".to_owned(), supervisor()]);
+        container["volumeMounts"] = json!([{"name": PROGRAM_VOLUME, "mountPath": PROGRAM_FOLDER}]);
+        container
+    }
+
+    fn command(&self, verb: &str, config: &str) -> Vec<String> {
+        let mut command = vec![PROGRAM.to_owned(), verb.to_owned()];
+        if self.injection.agent.config_map.is_some() {
+            command.push(format!("-config={CONFIG_FOLDER}/{config}"));
+        }
+        command
+    }
+
+    fn container(&self, name: &str, command: Vec<String>, part: Part) -> Value {
+        let mut container = self.bare(name, command);
+        container["env"] = json!(self.environment(part));
+        let mut mounts = self.agent_mounts();
+        let taken: Vec<String> = mounts.iter().map(mount_path).collect();
+        let copied = self.plan.copied_mounts.iter().filter(|mount| {
+            let path = mount_path(mount);
+            path != SERVICE_ACCOUNT && !taken.contains(&path)
         });
+        mounts.extend(copied.cloned());
+        container["volumeMounts"] = json!(mounts);
+        container
     }
-    container
-}
 
-/// The mount that the pod's own containers get.
-pub fn files_mount(injection: &Injection) -> Value {
-    json!({"name": FILES_VOLUME, "mountPath": injection.mount_path, "readOnly": true})
-}
+    fn bare(&self, name: &str, command: Vec<String>) -> Value {
+        let agent = &self.injection.agent;
+        let mut container = json!({
+            "name": name,
+            "image": agent.image.as_ref().unwrap_or(&self.settings.agent_image),
+            "command": command,
+            "resources": self.resources(),
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+        });
+        if agent.has_security_context {
+            container["securityContext"] = self.security_context();
+        }
+        if let Some(policy) = &self.settings.agent_image_pull_policy {
+            container["imagePullPolicy"] = json!(policy);
+        }
+        container
+    }
 
-/// Memory only, so that no secret reaches a disk; and the pod's token, made for the engine alone and bound to this pod.
-pub fn volumes(settings: &Settings) -> [Value; 3] {
-    let memory = |name: &str, limit: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}});
-    [
-        memory(FILES_VOLUME, "4Mi"),
-        memory(PRIVATE_VOLUME, "1Mi"),
+    fn patched(
+        &self,
+        mut container: Value,
+        patch: Option<&json_patch::Patch>,
+        setting: ContainerSetting,
+    ) -> Result<Value, Mistake> {
+        let Some(patch) = patch else { return Ok(container) };
+        let wrong = |problem: String| self.injection.mistake(Setting::Container(setting), problem);
+        json_patch::patch(&mut container, patch).map_err(|error| wrong(format!("cannot be applied: {error}")))?;
+        serde_json::from_value::<Container>(container.clone())
+            .map_err(|error| wrong(format!("leaves no container behind: {error}")))?;
+        Ok(container)
+    }
+
+    /// The mounts of a container in which an agent runs.
+    fn agent_mounts(&self) -> Vec<Value> {
+        let injection = self.injection;
+        let folders = 0..injection.folders.len();
+        let mut mounts: Vec<Value> = folders
+            .map(|number| json!({"name": files_volume(number), "mountPath": folder(injection, number)}))
+            .collect();
+        mounts.push(json!({"name": PRIVATE_VOLUME, "mountPath": PRIVATE_FOLDER}));
+        mounts.extend(self.plan.token.as_ref().map(super::plan::Token::mount));
+        let read_only = |volume: &str, folder: &str| json!({"name": volume, "mountPath": folder, "readOnly": true});
+        if injection.engine.secret.is_some() {
+            mounts.push(read_only(TLS_VOLUME, TLS_FOLDER));
+        }
+        if injection.agent.extra_secret.is_some() {
+            mounts.push(read_only(EXTRA_VOLUME, EXTRA_FOLDER));
+        }
+        if injection.agent.config_map.is_some() {
+            mounts.push(read_only(CONFIG_VOLUME, CONFIG_FOLDER));
+            mounts.push(json!({"name": PRIVATE_VOLUME, "mountPath": HOME}));
+            mounts.extend(self.plan.token.as_ref().map(|token| read_only(&token.volume, SERVICE_ACCOUNT)));
+        }
+        mounts
+    }
+
+    /// What one of the pod's own containers gets: the files to read, or all that an agent needs where one runs in it.
+    pub fn target_mounts(&self) -> Vec<Value> {
+        if self.injection.mode == Mode::Exec {
+            let program = json!({"name": PROGRAM_VOLUME, "mountPath": PROGRAM_FOLDER, "readOnly": true});
+            return self.agent_mounts().into_iter().chain([program]).collect();
+        }
+        let folders = self.injection.folders.iter().enumerate();
+        folders
+            .map(|(number, path)| json!({"name": files_volume(number), "mountPath": path, "readOnly": true}))
+            .collect()
+    }
+
+    /// Program and arguments of a container whose own command runs under the agent.
+    pub fn supervising(&self) -> (Vec<String>, Vec<String>) {
+        let mut command = vec![supervisor(), "run".to_owned()];
+        command.extend(self.command("run", "config.hcl").into_iter().skip(2));
+        let arguments = ["--".to_owned()].into_iter().chain(self.plan.supervised.iter().cloned());
+        (command, arguments.collect())
+    }
+
+    /// Files in memory only, so that no secret reaches a disk; and the pod's token, made for the engine alone and bound to
+    /// this pod.
+    pub fn volumes(&self) -> Vec<Value> {
+        let injection = self.injection;
+        let memory =
+            |name: &str, limit: &str| json!({"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": limit}});
+        let mut volumes: Vec<Value> =
+            (0..injection.folders.len()).map(|number| memory(&files_volume(number), "4Mi")).collect();
+        volumes.push(memory(PRIVATE_VOLUME, "1Mi"));
+        if self.plan.token.as_ref().is_some_and(|token| token.volume == OWN_TOKEN_VOLUME) {
+            volumes.push(self.token_volume());
+        }
+        if injection.mode == Mode::Exec {
+            volumes.push(json!({"name": PROGRAM_VOLUME, "emptyDir": {"sizeLimit": "64Mi"}}));
+        }
+        let secret = |name: &str, secret: &String| json!({"name": name, "secret": {"secretName": secret}});
+        volumes.extend(injection.engine.secret.iter().map(|name| secret(TLS_VOLUME, name)));
+        volumes.extend(injection.agent.extra_secret.iter().map(|name| secret(EXTRA_VOLUME, name)));
+        let config_map = |name| json!({"name": CONFIG_VOLUME, "configMap": {"name": name}});
+        volumes.extend(injection.agent.config_map.iter().map(config_map));
+        volumes
+    }
+
+    fn token_volume(&self) -> Value {
         json!({
-            "name": TOKEN_VOLUME,
+            "name": OWN_TOKEN_VOLUME,
             "projected": {"sources": [{"serviceAccountToken": {
-                "path": TOKEN_FILE,
-                "audience": settings.token_audience,
+                "path": super::agent_config::TOKEN_FILE,
+                "audience": self.settings.token_audience,
                 "expirationSeconds": TOKEN_SECONDS,
             }}]},
-        }),
-    ]
-}
-
-fn environment(injection: &Injection, settings: &Settings) -> Vec<Value> {
-    let config = agent_config(injection, settings).to_string();
-    let mut environment = vec![json!({"name": "LESSOR_AGENT_CONFIG", "value": config})];
-    // The installation's CA says nothing about another engine that a pod has named.
-    if let (Some(ca), None) = (&settings.engine_ca, &injection.overrides.address) {
-        environment.push(json!({"name": "LESSOR_CACERT_BYTES", "value": ca}));
+        })
     }
-    environment
-}
 
-/// 10m and 16Mi, with room for the files, which count as the agent's memory. No limit of CPU: it would slow the start.
-fn resources(injection: &Injection) -> Value {
-    let mut all = json!({
-        "requests": {"cpu": "10m", "memory": "16Mi"},
-        "limits": {"memory": "32Mi"},
-    });
-    for ((kind, resource), quantity) in &injection.resources {
-        let Some(group) = all[*kind].as_object_mut() else { continue };
-        match quantity {
-            Some(quantity) => drop(group.insert((*resource).to_owned(), json!(quantity))),
-            None => drop(group.remove(*resource)),
+    /// Of a container in which an agent runs.
+    pub fn environment(&self, part: Part) -> Vec<Value> {
+        let config = agent_config(self.injection, self.settings, self.plan, part).to_string();
+        let engine = &self.injection.engine;
+        let mut environment = vec![json!({"name": "LESSOR_AGENT_CONFIG", "value": unexpanded(config)})];
+        let mut put = |name: &str, value: Option<String>| {
+            environment.extend(value.map(|value| json!({"name": name, "value": value})));
+        };
+        put("LESSOR_MAX_RETRIES", engine.max_retries.map(|number| number.to_string()));
+        put("LESSOR_CLIENT_TIMEOUT", engine.timeout.clone());
+        environment
+    }
+
+    /// 10m and 16Mi, with room for the files, which count as the agent's memory. No limit of CPU: it would slow the start.
+    fn resources(&self) -> Value {
+        let mut all = json!({
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"memory": "32Mi"},
+        });
+        for ((kind, resource), quantity) in &self.injection.agent.resources {
+            let Some(group) = all[*kind].as_object_mut() else { continue };
+            match quantity {
+                Some(quantity) => drop(group.insert((*resource).to_owned(), json!(quantity))),
+                None => drop(group.remove(*resource)),
+            }
         }
+        all
     }
-    all
+
+    /// Passes the Pod Security Standard `restricted`, whatever the pod itself may do.
+    fn security_context(&self) -> Value {
+        let mut context = Map::new();
+        context.insert("allowPrivilegeEscalation".to_owned(), json!(false));
+        context.insert("capabilities".to_owned(), json!({"drop": ["ALL"]}));
+        context.insert("readOnlyRootFilesystem".to_owned(), json!(true));
+        context.insert("runAsNonRoot".to_owned(), json!(true));
+        context.insert("seccompProfile".to_owned(), json!({"type": "RuntimeDefault"}));
+        if let Some(user) = self.plan.user {
+            context.insert("runAsUser".to_owned(), json!(user));
+        }
+        if let Some(group) = self.injection.agent.group {
+            context.insert("runAsGroup".to_owned(), json!(group));
+        }
+        Value::Object(context)
+    }
 }
 
-/// Passes the Pod Security Standard `restricted`, whatever the pod itself may do.
-fn security_context(injection: &Injection, pod_spec: &Value) -> Value {
-    let mut context = Map::new();
-    context.insert("allowPrivilegeEscalation".to_owned(), json!(false));
-    context.insert("capabilities".to_owned(), json!({"drop": ["ALL"]}));
-    context.insert("readOnlyRootFilesystem".to_owned(), json!(true));
-    context.insert("runAsNonRoot".to_owned(), json!(true));
-    context.insert("seccompProfile".to_owned(), json!({"type": "RuntimeDefault"}));
-    let pod_is_root = pod_spec["securityContext"]["runAsUser"] == json!(0);
-    if let Some(user) = injection.run_as.0.or(pod_is_root.then_some(USER)) {
-        context.insert("runAsUser".to_owned(), json!(user));
-    }
-    if let Some(group) = injection.run_as.1 {
-        context.insert("runAsGroup".to_owned(), json!(group));
-    }
-    Value::Object(context)
+fn supervisor() -> String {
+    format!("{PROGRAM_FOLDER}{PROGRAM}")
+}
+
+fn files_volume(number: usize) -> String {
+    if number == 0 { FILES_VOLUME.to_owned() } else { format!("{FILES_VOLUME}-{number}") }
+}
+
+/// Where a mount is, without a slash at the end.
+pub fn mount_path(mount: &Value) -> String {
+    mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/').to_owned()
+}
+
+/// Kubernetes puts variables into values, `$(NAME)`, and takes `$$` for a dollar: a template is to arrive as it was written.
+fn unexpanded(text: String) -> String {
+    if text.contains("$(") || text.contains("$$") { text.replace('$', "$$") } else { text }
 }

@@ -30,6 +30,7 @@ pub(super) fn client(
         }
         config.namespace = vault.filled("namespace")?;
         config.tls.ca_file = vault.filled("ca_cert")?.map(PathBuf::from);
+        config.tls.ca_pem = vault.filled("ca_cert_bytes")?;
         if let Some(folder) = vault.filled("ca_path")? {
             let pem = crate::client::read_ca_folder(&folder);
             config.tls.ca_pem = Some(pem.map_err(|problem| vault.wrong("ca_path", problem))?);

@@ -15,18 +15,19 @@ const VARIABLE: &str = "LESSOR_AGENT_CONFIG";
 /// Blocks of which every file adds its own.
 const ADDED_UP: [&str; 3] = ["template", "env_template", "listener"];
 
-/// Reads the files, or without any the variable. Of a folder, every file counts whose name ends in `.hcl` or `.json`, in
-/// alphabetical order. Later files go before earlier ones, and their templates and listeners add up.
+/// Reads the variable, and then the files. Of a folder, every file counts whose name ends in `.hcl` or `.json`, in
+/// alphabetical order. Later ones go before earlier ones, and their templates and listeners add up.
 ///
 /// # Errors
 /// When there is neither, a file cannot be read, or the configuration cannot work.
 pub fn load(files: &[String], variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
     let mut merged = Merged::default();
-    if files.is_empty() {
-        let text = variable(VARIABLE)
-            .filter(|text| !text.trim().is_empty())
-            .ok_or_else(|| ConfigError(format!("none given: use --config FILE or the variable {VARIABLE}")))?;
-        merged.add(VARIABLE, &plain(text))?;
+    match variable(VARIABLE).filter(|text| !text.trim().is_empty()) {
+        Some(text) => merged.add(VARIABLE, &plain(text))?,
+        None if files.is_empty() => {
+            return Err(ConfigError(format!("none given: use --config FILE or the variable {VARIABLE}")));
+        }
+        None => {}
     }
     for file in files {
         for file in expanded(file)? {

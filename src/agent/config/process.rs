@@ -13,7 +13,7 @@ use crate::base::{Secret, glob};
 /// The process that the agent supervises.
 #[derive(Debug, Clone)]
 pub struct ExecConfig {
-    /// One text for a shell, or the words themselves.
+    /// One text for a shell, or the words themselves; empty where the command line is to say it.
     pub command: Vec<String>,
     /// Whether a changed variable restarts it.
     pub restart: bool,
@@ -38,7 +38,7 @@ impl ExecConfig {
             Some(_) => return Err(block.wrong("restart_on_secret_changes", "must be \"always\" or \"never\"")),
         };
         let exec = Self {
-            command: block.words("command")?.ok_or_else(|| block.wrong("command", "is required"))?,
+            command: block.words("command")?.unwrap_or_default(),
             restart,
             stop_signal: signal(&mut block, "restart_stop_signal")?.unwrap_or(Signal::TERM),
             // Kubernetes gives 30 s: what is left is for giving leases back.

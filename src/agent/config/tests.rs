@@ -147,6 +147,26 @@ fn a_variable_may_hold_everything_plain_or_in_base64() {
 }
 
 #[test]
+fn files_go_before_the_variable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.hcl");
+    std::fs::write(
+        &path,
+        format!("{AUTH}\ntemplate {{ contents = \"a\" destination = \"/a\" }}\nlog_level = \"warn\""),
+    )
+    .unwrap();
+    let base = r#"{"vault": {"address": "https://base:8200", "ca_cert_bytes": "PEM"}, "log_level": "debug",
+        "template": {"contents": "x", "destination": "/x"}}"#;
+    let variable = |name: &str| (name == "LESSOR_AGENT_CONFIG").then(|| base.to_owned());
+    let config = load(&[path.to_string_lossy().into_owned()], &variable).unwrap();
+    assert_eq!(
+        (config.client.address.as_str(), config.client.tls.ca_pem.as_deref()),
+        ("https://base:8200", Some("PEM"))
+    );
+    assert_eq!((config.templates.len(), config.logging.level), (2, LevelFilter::WARN));
+}
+
+#[test]
 fn files_and_folders_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

@@ -137,3 +137,12 @@ async fn a_listener_may_be_a_file() {
     assert!(!stage.task.is_finished());
     assert_eq!(engine.seen().last().unwrap().token, "s.token", "the caller's is replaced");
 }
+
+#[tokio::test]
+async fn ready_means_that_callers_are_answered() {
+    let engine = engine(3600, |_| renewed(3600)).await;
+    let mut stage = Stage::start(&engine, &[], listening(json!({}))).await;
+    stage.until_ready().await;
+    assert_eq!(Caller::of(&stage).get("/v1/database/creds/app").await.0, 200, "the login is there");
+    stage.finish().await.unwrap();
+}

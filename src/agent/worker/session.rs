@@ -70,6 +70,9 @@ impl Worker {
         self.state_changed = true;
         // Leases die with the token that asked for them, unless the engine says that they belong to the workload.
         self.secrets.session_changed(!session.workload_leases);
+        if !self.state.borrow().written {
+            self.render_due = Some(self.context.clock.now());
+        }
         if let Some(proxy) = &self.proxy {
             proxy.use_session(&session, self.sessions);
         }

@@ -1,4 +1,11 @@
-//! Every annotation there is, under both prefixes: what it sets, and what an unknown one was probably meant to be.
+//! Every annotation there is, under both prefixes, and what it sets.
+
+use super::api::ApiSetting;
+use super::container::ContainerSetting;
+use super::engine::EngineSetting;
+use super::files::FileSetting;
+use super::login::LoginSetting;
+use super::rendering::RenderSetting;
 
 /// Whose annotations a pod carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,59 +49,39 @@ pub enum Setting {
     Inject,
     /// Carries nothing for the injection: written by Lessor itself, or always the case.
     Nothing,
-    /// The login role.
-    Role,
-    /// The path to read for a file.
-    Secret,
-    /// A file's name in the volume.
-    File,
-    /// A file's mode.
-    Perms,
-    /// A file's template.
-    Template,
-    /// In place of `{{`, for one template.
-    LeftDelimiter,
-    /// In place of `}}`, for one template.
-    RightDelimiter,
-    /// Whether a missing key fails one template.
-    MissingKey,
-    /// What a file without a template holds: `map` or `json`.
-    DefaultTemplate,
+    /// How the agent lives in the pod.
+    Mode,
+    /// Files are written once, and no agent stays.
+    Once,
+    /// Whether the application waits for its files.
+    PrePopulate,
+    /// Whether the agent starts before the pod's own init containers.
+    InitFirst,
     /// Which containers get the files.
     Containers,
     /// Where the files are mounted.
     Path,
-    /// Whether NAME keeps its capitals, for all files or one.
+    /// Whether NAME keeps its capitals, for all files.
     KeepCase,
-    /// The engine's address.
-    Address,
-    /// The engine's namespace.
-    Namespace,
-    /// The login method's mount.
-    AuthPath,
-    /// The login method; only `kubernetes` is one that a pod can use.
-    AuthType,
-    /// Whether a failed login ends the agent.
-    ExitOnAuthError,
-    /// Files are written once, and no agent stays.
-    Once,
-    /// Whether the agent starts before the pod's own init containers.
-    InitFirst,
-    /// The agent's image.
-    Image,
-    /// What the agent logs.
-    LogLevel,
-    /// How the agent logs.
-    LogFormat,
     /// The token's file, too.
     Token,
-    /// A resource of the agent: `limits` or `requests`, and its name.
-    Resource(&'static str, &'static str),
-    /// The agent's user.
-    RunAsUser,
-    /// The agent's group.
-    RunAsGroup,
-    /// Known to the Vault Agent Injector, without effect here; the text says why or what to do.
+    /// Whether the pod's containers see each other's processes.
+    ShareProcesses,
+    /// What asks for revoking at the end; only `false` would differ from what is done.
+    Revoke,
+    /// About one file.
+    File(FileSetting),
+    /// How templates are rendered and secrets kept current.
+    Rendering(RenderSetting),
+    /// How the agent logs in.
+    Login(LoginSetting),
+    /// Where the engine is, and how it is asked.
+    Engine(EngineSetting),
+    /// The agent's container.
+    Container(ContainerSetting),
+    /// The engine's API inside the pod.
+    Api(ApiSetting),
+    /// Without effect here; the text says why or what to do.
     Unsupported(&'static str),
 }
 
@@ -119,93 +106,134 @@ const fn entry(ours: &'static str, theirs: &'static str, setting: Setting) -> En
     Entry { ours, theirs, setting }
 }
 
-pub(super) const LATER: Setting = Setting::Unsupported("it is not supported yet");
+const fn file(ours: &'static str, theirs: &'static str, setting: FileSetting) -> Entry {
+    entry(ours, theirs, Setting::File(setting))
+}
 
-/// A name that ends in `-*` is followed by a file's NAME; an empty one does not exist under that prefix.
+const fn login(ours: &'static str, theirs: &'static str, setting: LoginSetting) -> Entry {
+    entry(ours, theirs, Setting::Login(setting))
+}
+
+const fn engine(ours: &'static str, theirs: &'static str, setting: EngineSetting) -> Entry {
+    entry(ours, theirs, Setting::Engine(setting))
+}
+
+const fn container(ours: &'static str, theirs: &'static str, setting: ContainerSetting) -> Entry {
+    entry(ours, theirs, Setting::Container(setting))
+}
+
+const fn resource(ours: &'static str, theirs: &'static str, kind: &'static str, name: &'static str) -> Entry {
+    container(ours, theirs, ContainerSetting::Resource(kind, name))
+}
+
+/// Under the same name behind both prefixes.
+const fn rendering(name: &'static str, setting: RenderSetting) -> Entry {
+    entry(name, name, Setting::Rendering(setting))
+}
+
+const fn unsupported(ours: &'static str, theirs: &'static str, reason: &'static str) -> Entry {
+    entry(ours, theirs, Setting::Unsupported(reason))
+}
+
+const IDLE: &str = "idle connections close after 30 s and cost next to nothing";
+
+/// A name that ends in `-*` is followed by a file's NAME, or by the key of a login's parameter; an empty one does not exist
+/// under that prefix.
 pub(super) const CATALOG: &[Entry] = &[
     entry("inject", "agent-inject", Setting::Inject),
     entry("status", "agent-inject-status", Setting::Nothing),
-    entry("role", "role", Setting::Role),
-    entry("secret-*", "agent-inject-secret-*", Setting::Secret),
-    entry("file-*", "agent-inject-file-*", Setting::File),
-    entry("perms-*", "agent-inject-perms-*", Setting::Perms),
-    entry("template-*", "agent-inject-template-*", Setting::Template),
-    entry("left-delim-*", "agent-template-left-delim-*", Setting::LeftDelimiter),
-    entry("right-delim-*", "agent-template-right-delim-*", Setting::RightDelimiter),
-    entry("error-on-missing-key-*", "error-on-missing-key-*", Setting::MissingKey),
-    entry("default-template", "agent-inject-default-template", Setting::DefaultTemplate),
+    // Files.
+    file("secret-*", "agent-inject-secret-*", FileSetting::Secret),
+    file("template-*", "agent-inject-template-*", FileSetting::Template),
+    file("template-file-*", "agent-inject-template-file-*", FileSetting::TemplateFile),
+    file("file-*", "agent-inject-file-*", FileSetting::File),
+    file("perms-*", "agent-inject-perms-*", FileSetting::Perms),
+    file("path-*", "secret-volume-path-*", FileSetting::Path),
+    file("ttl-*", "", FileSetting::Ttl),
+    file("env-*", "", FileSetting::Env),
+    file("reload-*", "", FileSetting::Reload),
+    file("command-*", "agent-inject-command-*", FileSetting::Command),
+    file("left-delim-*", "agent-template-left-delim-*", FileSetting::LeftDelimiter),
+    file("right-delim-*", "agent-template-right-delim-*", FileSetting::RightDelimiter),
+    file("error-on-missing-key-*", "error-on-missing-key-*", FileSetting::MissingKey),
+    file("", "preserve-secret-case-*", FileSetting::KeepCase),
+    entry("", "preserve-secret-case", Setting::KeepCase),
+    entry("default-template", "agent-inject-default-template", Setting::Rendering(RenderSetting::DefaultTemplate)),
+    entry("token", "agent-inject-token", Setting::Token),
     entry("containers", "agent-inject-containers", Setting::Containers),
     entry("path", "secret-volume-path", Setting::Path),
-    entry("", "preserve-secret-case", Setting::KeepCase),
-    entry("", "preserve-secret-case-*", Setting::KeepCase),
-    entry("address", "service", Setting::Address),
-    entry("namespace", "namespace", Setting::Namespace),
-    entry("auth-path", "auth-path", Setting::AuthPath),
-    entry("auth-type", "auth-type", Setting::AuthType),
-    entry("exit-on-auth-error", "agent-auto-auth-exit-on-err", Setting::ExitOnAuthError),
+    // The agent's life.
+    entry("mode", "", Setting::Mode),
     entry("once", "agent-pre-populate-only", Setting::Once),
+    entry("pre-populate", "agent-pre-populate", Setting::PrePopulate),
     entry("init-first", "agent-init-first", Setting::InitFirst),
-    entry("image", "agent-image", Setting::Image),
-    entry("log-level", "log-level", Setting::LogLevel),
-    entry("log-format", "log-format", Setting::LogFormat),
-    entry("token", "agent-inject-token", Setting::Token),
-    entry("limits-cpu", "agent-limits-cpu", Setting::Resource("limits", "cpu")),
-    entry("limits-mem", "agent-limits-mem", Setting::Resource("limits", "memory")),
-    entry("limits-ephemeral", "agent-limits-ephemeral", Setting::Resource("limits", "ephemeral-storage")),
-    entry("requests-cpu", "agent-requests-cpu", Setting::Resource("requests", "cpu")),
-    entry("requests-mem", "agent-requests-mem", Setting::Resource("requests", "memory")),
-    entry("requests-ephemeral", "agent-requests-ephemeral", Setting::Resource("requests", "ephemeral-storage")),
-    entry("run-as-user", "agent-run-as-user", Setting::RunAsUser),
-    entry("run-as-group", "agent-run-as-group", Setting::RunAsGroup),
+    entry("share-process-namespace", "agent-share-process-namespace", Setting::ShareProcesses),
+    // The login.
+    login("role", "role", LoginSetting::Role),
+    login("auth-type", "auth-type", LoginSetting::Type),
+    login("auth-path", "auth-path", LoginSetting::Path),
+    login("auth-config-*", "auth-config-*", LoginSetting::Parameter),
+    login("auth-min-backoff", "auth-min-backoff", LoginSetting::MinBackoff),
+    login("auth-max-backoff", "auth-max-backoff", LoginSetting::MaxBackoff),
+    login("exit-on-auth-error", "agent-auto-auth-exit-on-err", LoginSetting::ExitOnError),
+    login("token-volume", "agent-service-account-token-volume-name", LoginSetting::TokenVolume),
+    // The engine.
+    engine("address", "service", EngineSetting::Address),
+    engine("namespace", "namespace", EngineSetting::Namespace),
+    engine("tls-skip-verify", "tls-skip-verify", EngineSetting::SkipVerify),
+    engine("tls-server-name", "tls-server-name", EngineSetting::ServerName),
+    engine("tls-secret", "tls-secret", EngineSetting::Secret),
+    engine("ca-cert", "ca-cert", EngineSetting::CaCert),
+    engine("client-cert", "client-cert", EngineSetting::ClientCert),
+    engine("client-key", "client-key", EngineSetting::ClientKey),
+    engine("client-max-retries", "client-max-retries", EngineSetting::MaxRetries),
+    engine("client-timeout", "client-timeout", EngineSetting::Timeout),
+    // Rendering.
+    rendering("template-config-exit-on-retry-failure", RenderSetting::ExitOnRetryFailure),
+    rendering("template-static-secret-render-interval", RenderSetting::StaticInterval),
+    rendering("template-max-connections-per-host", RenderSetting::MaxConnections),
+    rendering("template-lease-renewal-threshold", RenderSetting::RenewalThreshold),
+    // The engine's API in the pod.
+    entry("proxy", "agent-cache-enable", Setting::Api(ApiSetting::Enable)),
+    entry("proxy-port", "agent-cache-listener-port", Setting::Api(ApiSetting::Port)),
+    entry("proxy-token", "agent-cache-use-auto-auth-token", Setting::Api(ApiSetting::Token)),
+    entry("", "agent-enable-quit", Setting::Api(ApiSetting::Quit)),
+    // The agent's container.
+    container("image", "agent-image", ContainerSetting::Image),
+    container("log-level", "log-level", ContainerSetting::LogLevel),
+    container("log-format", "log-format", ContainerSetting::LogFormat),
+    container("configmap", "agent-configmap", ContainerSetting::ConfigMap),
+    container("extra-secret", "agent-extra-secret", ContainerSetting::ExtraSecret),
+    container("copy-volume-mounts", "agent-copy-volume-mounts", ContainerSetting::CopyMounts),
+    container("run-as-user", "agent-run-as-user", ContainerSetting::User),
+    container("run-as-group", "agent-run-as-group", ContainerSetting::Group),
+    container("run-as-same-user", "agent-run-as-same-user", ContainerSetting::SameUser),
+    container("set-security-context", "agent-set-security-context", ContainerSetting::SecurityContext),
+    container("json-patch", "agent-json-patch", ContainerSetting::JsonPatch),
+    container("init-json-patch", "agent-init-json-patch", ContainerSetting::InitJsonPatch),
+    resource("limits-cpu", "agent-limits-cpu", "limits", "cpu"),
+    resource("limits-mem", "agent-limits-mem", "limits", "memory"),
+    resource("limits-ephemeral", "agent-limits-ephemeral", "limits", "ephemeral-storage"),
+    resource("requests-cpu", "agent-requests-cpu", "requests", "cpu"),
+    resource("requests-mem", "agent-requests-mem", "requests", "memory"),
+    resource("requests-ephemeral", "agent-requests-ephemeral", "requests", "ephemeral-storage"),
     // What other parts of Lessor write on pods, and their templates.
     entry("lease", "", Setting::Nothing),
     entry("restart", "", Setting::Nothing),
     entry("secret-hash-*", "", Setting::Nothing),
     // What always holds here, so that asking for it changes nothing.
-    entry("", "agent-revoke-on-shutdown", Setting::Nothing),
     entry("", "agent-request-namespace", Setting::Nothing),
-    entry("", "agent-pre-populate", Setting::Unsupported("the application always waits for its files")),
-    entry("", "agent-revoke-grace", Setting::Unsupported("revoking takes what is left of the pod's grace period")),
-    entry("", "go-max-procs", Setting::Unsupported("the agent is no Go program")),
-    entry("", "agent-enable-quit", Setting::Unsupported("the agent ends by itself when the pod's own containers have")),
-    entry("path-*", "secret-volume-path-*", LATER),
-    entry("template-file-*", "agent-inject-template-file-*", LATER),
-    entry("command-*", "agent-inject-command-*", LATER),
-    entry("configmap", "agent-configmap", LATER),
-    entry("extra-secret", "agent-extra-secret", LATER),
-    entry("run-as-same-user", "agent-run-as-same-user", LATER),
-    entry("set-security-context", "agent-set-security-context", LATER),
-    entry("share-process-namespace", "agent-share-process-namespace", LATER),
-    entry("token-volume", "agent-service-account-token-volume-name", LATER),
-    entry("copy-volume-mounts", "agent-copy-volume-mounts", LATER),
-    entry("auth-config-*", "auth-config-*", LATER),
-    entry("auth-min-backoff", "auth-min-backoff", LATER),
-    entry("auth-max-backoff", "auth-max-backoff", LATER),
-    entry("proxy-address", "proxy-address", LATER),
-    entry("tls-skip-verify", "tls-skip-verify", LATER),
-    entry("tls-secret", "tls-secret", LATER),
-    entry("tls-server-name", "tls-server-name", LATER),
-    entry("ca-cert", "ca-cert", LATER),
-    entry("ca-key", "ca-key", LATER),
-    entry("client-cert", "client-cert", LATER),
-    entry("client-key", "client-key", LATER),
-    entry("client-max-retries", "client-max-retries", LATER),
-    entry("client-timeout", "client-timeout", LATER),
-    entry("proxy", "agent-cache-enable", LATER),
-    entry("proxy-port", "agent-cache-listener-port", LATER),
-    entry("", "agent-cache-use-auto-auth-token", LATER),
-    entry("", "agent-cache-exit-on-err", LATER),
-    entry("disable-idle-connections", "agent-disable-idle-connections", LATER),
-    entry("disable-keep-alives", "agent-disable-keep-alives", LATER),
-    entry("template-config-exit-on-retry-failure", "template-config-exit-on-retry-failure", LATER),
-    entry("template-static-secret-render-interval", "template-static-secret-render-interval", LATER),
-    entry("template-max-connections-per-host", "template-max-connections-per-host", LATER),
-    entry("template-lease-renewal-threshold", "template-lease-renewal-threshold", LATER),
-    entry("json-patch", "agent-json-patch", LATER),
-    entry("init-json-patch", "agent-init-json-patch", LATER),
-    entry("telemetry-*", "agent-telemetry-*", LATER),
-    entry("ttl-*", "", LATER),
-    entry("reload-*", "", LATER),
-    entry("mode", "", LATER),
-    entry("env-*", "", LATER),
+    entry("", "agent-revoke-on-shutdown", Setting::Revoke),
+    unsupported("", "agent-revoke-grace", "revoking takes what is left of the pod's grace period"),
+    unsupported("", "agent-cache-exit-on-err", "nothing is kept on a disk that could not be read again"),
+    unsupported("", "go-max-procs", "the agent is no Go program"),
+    unsupported("proxy-address", "proxy-address", "the agent connects to the engine directly"),
+    unsupported("ca-key", "ca-key", "the agent needs the CA's certificate alone, which is ca-cert"),
+    unsupported(
+        "telemetry-*",
+        "agent-telemetry-*",
+        "the agent has no metrics; engine and operator have those of leases",
+    ),
+    unsupported("disable-idle-connections", "agent-disable-idle-connections", IDLE),
+    unsupported("disable-keep-alives", "agent-disable-keep-alives", IDLE),
 ];

@@ -1,6 +1,7 @@
 //! Finds annotations in the catalog, and for an unknown one what was probably meant.
 
 use super::catalog::{CATALOG, Family, Setting};
+use crate::base::nearest::nearest;
 
 /// What the annotation `family.prefix() + name` sets, with the NAME of its file if it has one. The longest match wins, so
 /// that `template-file-x` is not the template of a file called `file-x`.
@@ -37,58 +38,35 @@ pub fn suggestion(family: Family, name: &str) -> Option<String> {
         }
         Family::Vault => name,
     };
-    let candidates =
-        CATALOG.iter().filter(|entry| !matches!(entry.setting, Setting::Unsupported(_) | Setting::Nothing));
-    let nearest = candidates
-        .filter_map(|entry| {
-            let known = entry.spelling(family);
-            if known.is_empty() {
-                return None;
-            }
-            let Some(stem) = known.strip_suffix('*') else { return Some((distance(name, known), known.to_owned())) };
-            // The file's name may be anything: only what stands before it is compared.
-            let dashes = name.match_indices('-').map(|(at, _)| at + 1).chain([name.len()]);
-            dashes
-                .map(|end| (distance(&name[..end], stem), format!("{stem}{}", or_name(&name[end..]))))
-                .min_by_key(|(away, _)| *away)
-        })
-        .min_by_key(|(away, _)| *away)?;
-    (nearest.0 <= 2.max(name.len() / 4)).then(|| format!("{}{}", family.prefix(), nearest.1))
-}
-
-fn or_name(file: &str) -> &str {
-    if file.is_empty() { "NAME" } else { file }
-}
-
-/// How many characters must be inserted, removed or replaced to turn one text into the other.
-pub fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    let spellings = || {
+        let meant = CATALOG.iter().filter(|entry| !matches!(entry.setting, Setting::Unsupported(_) | Setting::Nothing));
+        meant.map(|entry| entry.spelling(family)).filter(|known| !known.is_empty())
+    };
+    let stems = || spellings().filter_map(|known| known.strip_suffix('*'));
+    let whole = nearest(name, spellings().filter(|known| !known.ends_with('*')));
+    // The NAME of a file may be anything: only what may stand before it is compared.
+    let ends = name.match_indices('-').map(|(at, _)| at + 1).chain([name.len()]);
+    let mut begun = ends.filter_map(|end| {
+        let stem = nearest(&name[..end], stems())?;
+        Some(format!("{stem}{}", if end == name.len() { "NAME" } else { &name[end..] }))
+    });
+    whole.map(str::to_owned).or_else(|| begun.next()).map(|near| format!("{}{near}", family.prefix()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalog::LATER;
+    use super::super::files::FileSetting;
     use super::*;
 
     #[test]
     fn the_longest_name_wins_and_files_are_cut_off() {
-        assert_eq!(find(Family::Lessor, "secret-db"), Some((Setting::Secret, Some("db"))));
-        assert_eq!(find(Family::Lessor, "template-db-main"), Some((Setting::Template, Some("db-main"))));
-        assert_eq!(find(Family::Lessor, "template-file-db"), Some((LATER, Some("db"))));
+        let file = |setting, name| Some((Setting::File(setting), Some(name)));
+        assert_eq!(find(Family::Lessor, "secret-db"), file(FileSetting::Secret, "db"));
+        assert_eq!(find(Family::Lessor, "template-db-main"), file(FileSetting::Template, "db-main"));
+        assert_eq!(find(Family::Lessor, "template-file-db"), file(FileSetting::TemplateFile, "db"));
         assert_eq!(find(Family::Lessor, "secret-hash-app"), Some((Setting::Nothing, Some("app"))), "the operator's");
         assert_eq!(find(Family::Vault, "agent-inject"), Some((Setting::Inject, None)));
-        assert_eq!(find(Family::Vault, "agent-inject-secret-x"), Some((Setting::Secret, Some("x"))));
+        assert_eq!(find(Family::Vault, "agent-inject-secret-x"), file(FileSetting::Secret, "x"));
         assert_eq!(find(Family::Lessor, "secret-"), None);
         assert_eq!(find(Family::Lessor, ""), None);
         assert_eq!(find(Family::Lessor, "preserve-secret-case"), None, "the capitals are always kept");
@@ -107,12 +85,5 @@ mod tests {
             assert_eq!(suggestion(Family::Lessor, wrong).as_deref(), Some(right), "{wrong}");
         }
         assert_eq!(suggestion(Family::Lessor, "something-quite-different"), None);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("role", "role"), 0);
     }
 }

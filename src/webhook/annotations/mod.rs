@@ -1,81 +1,77 @@
 //! A pod's annotations, parsed once into what is to be injected; every mistake names its annotation and what to do.
 
+mod api;
 mod catalog;
+mod container;
+#[cfg(test)]
+mod documented;
+mod engine;
+mod files;
 mod find;
+mod login;
+mod mode;
 mod parser;
+mod reload;
+mod rendering;
 #[cfg(test)]
 mod tests;
 mod value;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use api::{Api, ApiSetting};
 pub use catalog::{Family, Setting};
-pub use find::{distance, full_name};
+pub use container::{AgentContainer, ContainerSetting};
+pub use engine::{Engine, EngineSetting};
+pub use files::{Body, File, FileSetting};
+pub use find::full_name;
+pub use login::{Login, LoginSetting};
+pub use mode::Mode;
 use parser::Parser;
+pub use reload::Reload;
+pub use rendering::Rendering;
 pub use value::auth_path;
+pub use variables::Variable;
 
 /// What to put into a pod.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Injection {
     /// Whose annotations asked for it.
     pub family: Family,
-    /// The engine's login role, `NAMESPACE.NAME` for one that the operator made.
-    pub role: String,
-    /// What is written, by NAME.
-    pub files: BTreeMap<String, File>,
-    /// Whether the token is written as well, to the file `token`.
-    pub token: bool,
-    /// The containers that get the files; all of them if nothing was said.
-    pub containers: Option<Vec<String>>,
-    /// Where the containers find the files; without a slash at the end.
-    pub mount_path: String,
-    /// In place of the webhook's own settings.
-    pub overrides: Overrides,
-    /// Files are written once by an init container, and no agent stays.
-    pub once: bool,
+    /// How the agent lives in the pod.
+    pub mode: Mode,
+    /// Whether the application waits for its files.
+    pub waits: bool,
     /// Whether the pod's own init containers get the files, too: the agent starts before them.
     pub init_first: bool,
-    /// Ends the agent at a refused login.
-    pub exit_on_auth_error: bool,
-    /// `trace`, `debug`, `info`, `warn`, `error` or `off`.
-    pub log_level: Option<String>,
-    /// `standard` or `json`.
-    pub log_format: Option<String>,
-    /// By `limits` or `requests` and the resource's name; `None` takes one away.
-    pub resources: BTreeMap<(&'static str, &'static str), Option<String>>,
-    /// The agent's user and group, where the pod or the image should not decide.
-    pub run_as: (Option<i64>, Option<i64>),
+    /// The containers that get the files; all of them if nothing was said.
+    pub containers: Option<Vec<String>>,
+    /// Where containers find the files, without a slash at the end; each is a volume of its own.
+    pub folders: Vec<String>,
+    /// What is written, by NAME.
+    pub files: BTreeMap<String, File>,
+    /// What the application's environment gets.
+    pub variables: Vec<Variable>,
+    /// Whether the token is written as well, to the file `token`.
+    pub token: bool,
+    /// Whether the pod's containers see each other's processes.
+    pub shares_processes: bool,
+    /// Whether a changed variable restarts the application.
+    pub restarts: bool,
+    /// How templates are rendered.
+    pub rendering: Rendering,
+    /// How the agent logs in.
+    pub login: Login,
+    /// Where the engine is.
+    pub engine: Engine,
+    /// The agent's container.
+    pub agent: AgentContainer,
+    /// The engine's API in the pod.
+    pub api: Api,
     /// For the one who applied the pod: what was said without effect.
     pub warnings: Vec<String>,
-}
-
-/// What a pod may choose in place of the installation's.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overrides {
-    /// The engine.
-    pub address: Option<String>,
-    /// The engine's namespace.
-    pub namespace: Option<String>,
-    /// Where the login method is mounted, such as `auth/kubernetes`.
-    pub auth_path: Option<String>,
-    /// The agent's image.
-    pub image: Option<String>,
-}
-
-/// One file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct File {
-    /// Below the volume.
-    pub destination: String,
-    /// The whole template.
-    pub template: String,
-    /// Octal digits.
-    pub mode: Option<String>,
-    /// In place of `{{` and `}}`.
-    pub delimiters: Option<(String, String)>,
-    /// Whether a missing key is an error.
-    pub missing_key_fails: bool,
 }
 
 /// One annotation that cannot be followed.
@@ -115,7 +111,8 @@ pub fn opted_in(annotations: &BTreeMap<String, String>) -> Result<Option<Family>
 }
 
 impl Injection {
-    /// Reads the annotations of a pod in `namespace` that [`opted_in`].
+    /// Reads the annotations of a pod in `namespace` that [`opted_in`]. Without `native_sidecars`, which came with
+    /// Kubernetes 1.29, the mode is [`Mode::Classic`] unless another is asked for.
     ///
     /// # Errors
     /// Every mistake there is, not only the first.
@@ -123,13 +120,19 @@ impl Injection {
         family: Family,
         annotations: &BTreeMap<String, String>,
         namespace: &str,
+        native_sidecars: bool,
     ) -> Result<Self, Vec<Mistake>> {
         let mut parser = Parser::new(family);
         for (annotation, text) in annotations {
             if let Some(name) = annotation.strip_prefix(family.prefix()) {
-                parser.read(name, text, namespace);
+                parser.read(name, text);
             }
         }
-        parser.finish()
+        parser.finish(namespace, native_sidecars)
+    }
+
+    /// A mistake in the annotation of this setting.
+    pub fn mistake(&self, setting: Setting, problem: impl Into<String>) -> Mistake {
+        Mistake { annotation: full_name(self.family, setting), problem: problem.into() }
     }
 }

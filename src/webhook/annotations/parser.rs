@@ -3,31 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::catalog::{Family, Setting};
+use super::files::{Around, Draft, FileSetting, Problem};
 use super::find::{find, full_name, suggestion};
-use super::{File, Injection, Mistake, Overrides, value};
+use super::login::LoginSetting;
+use super::{AgentContainer, Api, Engine, Injection, Login, Mistake, Mode, Reload, Rendering, value};
 
-/// What was said about one NAME so far.
-#[derive(Default)]
-struct Draft {
-    /// Whether there is a path, be it a wrong one that has been reported.
-    has_secret: bool,
-    path: Option<String>,
-    template: Option<String>,
-    file: Option<String>,
-    mode: Option<String>,
-    left: Option<String>,
-    right: Option<String>,
-    missing_key_fails: bool,
-    keep_case: Option<bool>,
-    /// Some annotation with this NAME, for messages.
-    mentioned_by: String,
-}
+mod suitability;
 
+/// What the annotations say, one by one.
 pub(super) struct Parser {
     injection: Injection,
     drafts: BTreeMap<String, Draft>,
-    default_template: String,
+    mode: Option<Mode>,
+    once: bool,
+    mount_path: String,
     keep_case: bool,
+    /// The `reload-NAME` of a variable's secret, by whether its change restarts the process.
+    restarts: BTreeMap<bool, String>,
     mistakes: Vec<Mistake>,
 }
 
@@ -36,215 +28,215 @@ impl Parser {
         let ours = family == Family::Lessor;
         let injection = Injection {
             family,
-            role: String::new(),
-            files: BTreeMap::new(),
-            token: false,
-            containers: None,
-            mount_path: if ours { "/lessor/secrets" } else { "/vault/secrets" }.to_owned(),
-            overrides: Overrides::default(),
-            once: false,
+            mode: Mode::Sidecar,
+            waits: true,
             // Theirs starts last unless told otherwise, and pods made for it may count on that.
             init_first: ours,
-            exit_on_auth_error: false,
-            log_level: None,
-            log_format: None,
-            resources: BTreeMap::new(),
-            run_as: (None, None),
+            containers: None,
+            folders: Vec::new(),
+            files: BTreeMap::new(),
+            variables: Vec::new(),
+            token: false,
+            shares_processes: false,
+            restarts: true,
+            rendering: Rendering::default(),
+            login: Login::default(),
+            engine: Engine::default(),
+            agent: AgentContainer::default(),
+            api: Api::default(),
             warnings: Vec::new(),
         };
         Self {
             injection,
             drafts: BTreeMap::new(),
-            default_template: "map".to_owned(),
+            mode: None,
+            once: false,
+            mount_path: if ours { "/lessor/secrets" } else { "/vault/secrets" }.to_owned(),
             keep_case: ours,
+            restarts: BTreeMap::new(),
             mistakes: Vec::new(),
         }
     }
 
     /// Takes one annotation, `name` without its prefix.
-    pub fn read(&mut self, name: &str, text: &str, namespace: &str) {
-        if let Err(problem) = self.take(name, text, namespace) {
-            let annotation = format!("{}{name}", self.injection.family.prefix());
-            self.mistakes.push(Mistake { annotation, problem });
+    pub fn read(&mut self, name: &str, text: &str) {
+        if let Err(problem) = self.take(name, text) {
+            self.wrong(&format!("{}{name}", self.injection.family.prefix()), problem);
         }
     }
 
-    fn take(&mut self, name: &str, text: &str, namespace: &str) -> Result<(), String> {
+    fn take(&mut self, name: &str, text: &str) -> Result<(), String> {
         let family = self.injection.family;
-        let Some((setting, file)) = find(family, name) else {
+        let Some((setting, rest)) = find(family, name) else {
             let hint = suggestion(family, name).map(|meant| format!("; did you mean {meant}?"));
-            return self.without_effect(name, &format!("is not known{}", hint.unwrap_or_default()));
+            let annotation = format!("{}{name}", family.prefix());
+            self.inapplicable(&annotation, &format!("is not known{}", hint.unwrap_or_default()));
+            return Ok(());
         };
-        if let Setting::Unsupported(reason) = setting {
-            return self.without_effect(name, reason);
+        let rest = rest.unwrap_or_default();
+        let injection = &mut self.injection;
+        match setting {
+            // The opt-in was read before.
+            Setting::Inject | Setting::Nothing => {}
+            Setting::Mode => self.mode = Some(Mode::parse(text)?),
+            Setting::Once => self.once = value::flag(text)?,
+            Setting::PrePopulate => injection.waits = value::flag(text)?,
+            Setting::InitFirst => injection.init_first = value::flag(text)?,
+            Setting::Containers => injection.containers = Some(value::list(text)?),
+            Setting::Path => self.mount_path = value::mount_path(text)?,
+            Setting::KeepCase => self.keep_case = value::flag(text)?,
+            Setting::Token => injection.token = value::flag(text)?,
+            Setting::ShareProcesses => injection.shares_processes = value::flag(text)?,
+            Setting::Revoke if value::flag(text)? => {}
+            Setting::Revoke => {
+                let annotation = format!("{}{name}", family.prefix());
+                self.inapplicable(&annotation, "what a pod was given always ends with it");
+            }
+            Setting::File(setting) => {
+                let annotation = format!("{}{name}", family.prefix());
+                self.drafts.entry(rest.to_owned()).or_default().take(family, annotation, setting, text)?;
+            }
+            Setting::Rendering(setting) => injection.rendering.take(setting, text)?,
+            Setting::Login(setting) => injection.login.take(setting, rest, text)?,
+            Setting::Engine(setting) => injection.engine.take(setting, text)?,
+            Setting::Container(setting) => injection.agent.take(setting, text)?,
+            Setting::Api(setting) => injection.api.take(setting, text)?,
+            Setting::Unsupported(reason) => self.inapplicable(&format!("{}{name}", family.prefix()), reason),
         }
-        match file {
-            Some(file) if setting != Setting::Nothing => self.read_file(name, file, setting, text),
-            _ => self.read_one(setting, text, namespace),
-        }
+        Ok(())
+    }
+
+    fn wrong(&mut self, annotation: &str, problem: impl Into<String>) {
+        self.mistakes.push(Mistake { annotation: annotation.to_owned(), problem: problem.into() });
     }
 
     /// Ours are refused, as a pod without what it asks for is a surprise later; theirs may be there for another injector.
-    fn without_effect(&mut self, name: &str, reason: &str) -> Result<(), String> {
+    fn inapplicable(&mut self, annotation: &str, reason: &str) {
         match self.injection.family {
-            Family::Lessor => Err(reason.to_owned()),
-            Family::Vault => {
-                let warning = format!("{}{name} has no effect: {reason}", Family::Vault.prefix());
-                self.injection.warnings.push(warning);
-                Ok(())
-            }
+            Family::Lessor => self.wrong(annotation, reason),
+            Family::Vault => self.injection.warnings.push(format!("{annotation} has no effect: {reason}")),
         }
     }
 
-    fn read_one(&mut self, setting: Setting, text: &str, namespace: &str) -> Result<(), String> {
-        let injection = &mut self.injection;
-        match setting {
-            Setting::Role => injection.role = role(injection.family, text, namespace)?,
-            Setting::DefaultTemplate => self.default_template = value::word(text, &["map", "json"])?,
-            Setting::Containers => injection.containers = Some(value::list(text)?),
-            Setting::Path => injection.mount_path = value::mount_path(text)?,
-            Setting::KeepCase => self.keep_case = value::flag(text)?,
-            Setting::Address => injection.overrides.address = Some(value::address(text)?),
-            Setting::Namespace => injection.overrides.namespace = Some(value::text(text)?),
-            Setting::AuthPath => injection.overrides.auth_path = Some(value::auth_path(text)?),
-            Setting::AuthType => drop(value::word(text, &["kubernetes"])?),
-            Setting::ExitOnAuthError => injection.exit_on_auth_error = value::flag(text)?,
-            Setting::Once => injection.once = value::flag(text)?,
-            Setting::InitFirst => injection.init_first = value::flag(text)?,
-            Setting::Image => injection.overrides.image = Some(value::text(text)?),
-            Setting::LogLevel => {
-                let levels = ["trace", "debug", "info", "warn", "error", "off"];
-                injection.log_level = Some(value::word(&text.to_ascii_lowercase(), &levels)?);
-            }
-            Setting::LogFormat => injection.log_format = Some(value::word(text, &["standard", "json"])?),
-            Setting::Token => injection.token = value::flag(text)?,
-            Setting::Resource(kind, resource) => {
-                drop(injection.resources.insert((kind, resource), value::quantity(text)?))
-            }
-            Setting::RunAsUser => injection.run_as.0 = Some(value::id(text)?),
-            Setting::RunAsGroup => injection.run_as.1 = Some(value::id(text)?),
-            // The opt-in was read before; the others have their NAME or never get here.
-            _ => {}
-        }
-        Ok(())
+    fn named(&self, setting: FileSetting, name: &str) -> String {
+        full_name(self.injection.family, Setting::File(setting)).replace("NAME", name)
     }
 
-    fn read_file(&mut self, annotation: &str, file: &str, setting: Setting, text: &str) -> Result<(), String> {
-        let draft = self.drafts.entry(file.to_owned()).or_default();
-        draft.mentioned_by = format!("{}{annotation}", self.injection.family.prefix());
-        match setting {
-            // Vault's users switch a file that a template names with an empty path.
-            Setting::Secret if text.trim().is_empty() && self.injection.family == Family::Vault => {}
-            Setting::Secret => {
-                draft.has_secret = true;
-                draft.path = Some(value::api_path(text)?);
-            }
-            Setting::Template => draft.template = Some(text.to_owned()),
-            Setting::File => draft.file = Some(value::relative_file(text)?),
-            Setting::Perms => draft.mode = Some(value::mode(text)?),
-            Setting::LeftDelimiter => draft.left = Some(value::text(text)?),
-            Setting::RightDelimiter => draft.right = Some(value::text(text)?),
-            Setting::MissingKey => draft.missing_key_fails = value::flag(text)?,
-            Setting::KeepCase => draft.keep_case = Some(value::flag(text)?),
-            _ => {}
-        }
-        Ok(())
+    fn is_wrong(&self, annotation: &str) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.annotation == annotation)
     }
 
-    pub fn finish(mut self) -> Result<Injection, Vec<Mistake>> {
-        let family = self.injection.family;
-        for (name, draft) in std::mem::take(&mut self.drafts) {
-            match self.file(&name, draft) {
-                Ok(file) => drop(self.injection.files.insert(name, file)),
-                Err(mistake) => self.mistakes.push(mistake),
-            }
-        }
+    /// What everything together comes to, for a pod in `namespace`.
+    pub fn finish(mut self, namespace: &str, native_sidecars: bool) -> Result<Injection, Vec<Mistake>> {
+        self.settle_mode(native_sidecars);
+        self.settle_login(namespace);
+        self.settle_drafts();
         self.check_destinations();
-        let missing =
-            |setting, problem: &str| Mistake { annotation: full_name(family, setting), problem: problem.to_owned() };
-        let role_is_wrong = self.mistakes.iter().any(|mistake| mistake.annotation == full_name(family, Setting::Role));
-        if self.injection.role.is_empty() && !role_is_wrong {
-            let problem = "is missing: set it to the role that this pod's ServiceAccount may use";
-            self.mistakes.push(missing(Setting::Role, problem));
-        }
-        if self.injection.files.is_empty() && !self.injection.token && self.mistakes.is_empty() {
-            let problem = "is missing: set at least one, or there is nothing to write";
-            self.mistakes.push(missing(Setting::Secret, problem));
-        }
+        self.check_suitability();
         if self.mistakes.is_empty() { Ok(self.injection) } else { Err(self.mistakes) }
     }
 
-    fn file(&self, name: &str, draft: Draft) -> Result<File, Mistake> {
+    fn settle_mode(&mut self, native_sidecars: bool) {
         let family = self.injection.family;
-        let named = |setting: Setting| full_name(family, setting).replace("NAME", name);
-        let mistake = |setting, problem: String| Mistake { annotation: named(setting), problem };
-        let default = match draft.path {
-            Some(path) => default_template(&self.default_template, &path),
-            None if draft.template.is_none() && !draft.has_secret => {
-                let problem = format!("there is no {} to go with it: add it", named(Setting::Secret));
-                return Err(Mistake { annotation: draft.mentioned_by, problem });
+        self.injection.mode = match (self.mode, self.once) {
+            (None | Some(Mode::Once), true) => Mode::Once,
+            (Some(other), once) => {
+                if once {
+                    let problem = format!("{} names another mode: keep one", full_name(family, Setting::Mode));
+                    self.wrong(&full_name(family, Setting::Once), problem);
+                }
+                other
             }
-            None => String::new(),
+            (None, false) if native_sidecars => Mode::Sidecar,
+            (None, false) => Mode::Classic,
         };
-        let delimiters = match (draft.left, draft.right) {
-            (None, None) => None,
-            (left, right) => Some((left.unwrap_or_else(|| "{{".into()), right.unwrap_or_else(|| "}}".into()))),
-        };
-        let (template, delimiters) = match draft.template {
-            Some(text) => {
-                let pair = delimiters.as_ref().map(|(left, right)| (left.as_str(), right.as_str()));
-                value::check_template(&text, pair).map_err(|problem| mistake(Setting::Template, problem))?;
-                (text, delimiters)
+        if self.mode == Some(Mode::Sidecar) && !native_sidecars {
+            let problem =
+                "this cluster is older than Kubernetes 1.29, where init containers that stay begin: use \"classic\"";
+            self.wrong(&full_name(family, Setting::Mode), problem);
+        }
+    }
+
+    fn settle_login(&mut self, namespace: &str) {
+        let family = self.injection.family;
+        let role = full_name(family, Setting::Login(LoginSetting::Role));
+        let parameter = |key: &str| format!("{}auth-config-{key}", family.prefix());
+        for unknown in self.injection.login.settle_parameters() {
+            self.inapplicable(&parameter(&unknown.key), &unknown.problem);
+        }
+        if let Err(problem) = self.injection.login.settle_role(family, namespace) {
+            self.wrong(&role, problem);
+        }
+        let login = &self.injection.login;
+        // The ConfigMap of a pod's own may hold the whole login.
+        if self.injection.agent.config_map.is_some() && !login.is_described {
+            return;
+        }
+        if let Some(missing) = login.missing_parameter() {
+            let problem = format!("is missing: the login {} needs it", login.method.name());
+            self.wrong(&parameter(&missing), problem);
+        }
+        if self.injection.login.lacks_role() && !self.is_wrong(&role) {
+            self.wrong(&role, "is missing: set it to the role that this pod's ServiceAccount may use");
+        }
+    }
+
+    fn settle_drafts(&mut self) {
+        let around = Around { default_is_json: self.injection.rendering.default_is_json, keep_case: self.keep_case };
+        if self.injection.token || self.injection.agent.config_map.is_some() {
+            self.injection.folders.push(self.mount_path.clone());
+        }
+        for (name, draft) in std::mem::take(&mut self.drafts) {
+            if let Err(problem) = self.settle_draft(&name, &draft, &around) {
+                match problem {
+                    Problem::With(setting, problem) => self.wrong(&self.named(setting, &name), problem),
+                    Problem::NoSecret => {
+                        let secret = self.named(FileSetting::Secret, &name);
+                        self.wrong(draft.mentioned_by(), format!("there is no {secret} to go with it: add it"));
+                    }
+                }
             }
-            None => (default, None),
-        };
-        let file_name = if draft.keep_case.unwrap_or(self.keep_case) { name.to_owned() } else { name.to_lowercase() };
-        let destination = match draft.file {
-            Some(file) => file,
-            None => value::relative_file(&file_name).map_err(|problem| mistake(Setting::Secret, problem))?,
-        };
-        Ok(File { destination, template, mode: draft.mode, delimiters, missing_key_fails: draft.missing_key_fails })
+            self.check_draft(&name, &draft);
+        }
+        self.injection.shares_processes |= self.injection.mode.stays()
+            && self.injection.files.values().any(|file| matches!(file.reload, Reload::Signal { .. }));
+    }
+
+    fn settle_draft(&mut self, name: &str, draft: &Draft, around: &Around) -> Result<(), Problem> {
+        self.injection.variables.extend(draft.variables(around)?);
+        if draft.is_file() {
+            let folder = self.folder(draft.mount_path.as_ref().unwrap_or(&self.mount_path).clone());
+            self.injection.files.insert(name.to_owned(), draft.file(name, folder, around)?);
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, path: String) -> usize {
+        let folders = &mut self.injection.folders;
+        folders.iter().position(|known| *known == path).unwrap_or_else(|| {
+            folders.push(path);
+            folders.len() - 1
+        })
     }
 
     fn check_destinations(&mut self) {
-        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut taken: BTreeMap<(usize, String), String> = BTreeMap::new();
         if self.injection.token {
-            taken.insert("token", "the token");
+            taken.insert((0, "token".to_owned()), "the token".to_owned());
         }
+        let mut wrong = Vec::new();
         for (name, file) in &self.injection.files {
-            if let Some(other) = taken.insert(&file.destination, name) {
-                let annotation = full_name(self.injection.family, Setting::File).replace("NAME", name);
+            if let Some(other) = taken.insert((file.folder, file.destination.clone()), name.clone()) {
                 let problem = format!("{:?} is the file of {other} already: choose another", file.destination);
-                self.mistakes.push(Mistake { annotation, problem });
+                wrong.push((self.named(FileSetting::File, name), problem));
             }
         }
-    }
-}
-
-/// What a file without a template of its own holds: every field on a line, or all as JSON.
-fn default_template(kind: &str, path: &str) -> String {
-    match kind {
-        "json" => format!("{{{{ with secret \"{path}\" }}}}{{{{ .Data | toJSON }}}}\n{{{{ end }}}}"),
-        _ => format!(
-            "{{{{ with secret \"{path}\" }}}}{{{{ range $k, $v := .Data }}}}{{{{ $k }}}}: {{{{ $v }}}}\n{{{{ end }}}}{{{{ end }}}}"
-        ),
-    }
-}
-
-/// `NAME` or `NAMESPACE/NAME` of a DatabaseRole into the login role that the operator made for it. Under Vault's prefix a
-/// role without a slash is any role of the engine, as it is.
-fn role(family: Family, text: &str, namespace: &str) -> Result<String, String> {
-    let text = value::text(text)?;
-    let example = "use NAME or NAMESPACE/NAME of a DatabaseRole";
-    if let Some(odd) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
-        return Err(format!("{text:?} holds {odd:?}: {example}"));
-    }
-    match (text.split_once('/'), family) {
-        (None, Family::Vault) => Ok(text),
-        (None, Family::Lessor) => Ok(format!("{namespace}.{text}")),
-        (Some((space, name)), _) if !space.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(format!("{space}.{name}"))
+        for (number, variable) in self.injection.variables.iter().enumerate() {
+            if self.injection.variables[..number].iter().any(|earlier| earlier.name == variable.name) {
+                let annotation = format!("{}env-NAME", self.injection.family.prefix());
+                wrong.push((annotation, format!("{} is filled twice: choose another name", variable.name)));
+            }
         }
-        _ => Err(format!("{text:?} is no role: {example}")),
+        wrong.into_iter().for_each(|(annotation, problem)| self.wrong(&annotation, problem));
     }
 }

@@ -9,12 +9,19 @@ fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn parse(pairs: &[(&str, &str)]) -> Result<Injection, String> {
     let all = annotations(pairs);
     let family = opted_in(&all).map_err(|mistake| mistake.to_string())?.ok_or("not opted in")?;
-    Injection::parse(family, &all, "shop")
+    Injection::parse(family, &all, "shop", true)
         .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 const BASE: &[(&str, &str)] =
     &[("lessor.dev/inject", "true"), ("lessor.dev/role", "app"), ("lessor.dev/secret-db", "database/creds/shop.app")];
+
+fn text(file: &File) -> &str {
+    match &file.template {
+        Body::Text(text) => text,
+        Body::File(path) => panic!("the file {path}"),
+    }
+}
 
 fn refused(more: &[(&str, &str)]) -> String {
     parse(&[BASE, more].concat()).unwrap_err()
@@ -23,11 +30,12 @@ fn refused(more: &[(&str, &str)]) -> String {
 #[test]
 fn the_short_form() {
     let injection = parse(BASE).unwrap();
-    assert_eq!((injection.role.as_str(), injection.mount_path.as_str()), ("shop.app", "/lessor/secrets"));
+    assert_eq!(injection.login.role.as_deref(), Some("shop.app"));
+    assert_eq!((injection.folders.join(","), injection.mode), ("/lessor/secrets".into(), Mode::Sidecar));
     assert!(injection.init_first && injection.warnings.is_empty());
     let file = &injection.files["db"];
     assert_eq!((file.destination.as_str(), file.mode.as_deref()), ("db", None));
-    assert!(file.template.contains("secret \"database/creds/shop.app\""), "{}", file.template);
+    assert!(text(file).contains("secret \"database/creds/shop.app\""), "{file:?}");
 }
 
 #[test]
@@ -44,12 +52,12 @@ fn everything_about_one_file() {
     let file = &injection.files["db"];
     assert_eq!((file.destination.as_str(), file.mode.as_deref()), ("conf/db.env", Some("0440")));
     assert_eq!(file.delimiters, Some(("<<".into(), ">>".into())));
-    assert!(file.missing_key_fails && file.template.starts_with("<< with"));
+    assert!(file.missing_key_fails && text(file).starts_with("<< with"));
 }
 
 #[test]
 fn roles_of_both_families() {
-    let role = |pairs: &[(&str, &str)]| parse(pairs).map(|injection| injection.role);
+    let role = |pairs: &[(&str, &str)]| parse(pairs).map(|injection| injection.login.role.unwrap());
     let ours = |text| [("lessor.dev/inject", "1"), BASE[2], ("lessor.dev/role", text)];
     assert_eq!(role(&ours("app")).unwrap(), "shop.app");
     assert_eq!(role(&ours("data/app")).unwrap(), "data.app");
@@ -94,10 +102,10 @@ fn what_the_agent_injector_does_differently() {
     assert_eq!(injection.files["DB"].destination, "db");
     assert_eq!(injection.files["Kept"].destination, "Kept");
     assert!(injection.files.contains_key("only"));
-    assert_eq!(injection.mount_path, "/vault/secrets");
+    assert_eq!(injection.folders, ["/vault/secrets"]);
     assert!(!injection.init_first);
-    assert_eq!(injection.overrides.auth_path.as_deref(), Some("auth/other"));
-    assert_eq!(injection.overrides.address.as_deref(), Some("https://bao:8200"));
+    assert_eq!(injection.login.path.as_deref(), Some("auth/other"));
+    assert_eq!(injection.engine.address.as_deref(), Some("https://bao:8200"));
 }
 
 #[test]
@@ -107,14 +115,14 @@ fn theirs_without_effect_are_warnings() {
         ("vault.hashicorp.com/role", "app"),
         ("vault.hashicorp.com/agent-inject-secret-db", "database/creds/app"),
         ("vault.hashicorp.com/go-max-procs", "2"),
-        ("vault.hashicorp.com/agent-cache-enable", "true"),
+        ("vault.hashicorp.com/agent-telemetry-prefix", "x"),
         ("vault.hashicorp.com/agent-inject-secrets-x", "a/b"),
     ])
     .unwrap();
     let warnings = injection.warnings.join("\n");
     assert_eq!(injection.warnings.len(), 3, "{warnings}");
     assert!(warnings.contains("vault.hashicorp.com/go-max-procs has no effect: the agent is no Go program"));
-    assert!(warnings.contains("vault.hashicorp.com/agent-cache-enable has no effect: it is not supported yet"));
+    assert!(warnings.contains("vault.hashicorp.com/agent-telemetry-prefix has no effect: the agent has no metrics"));
     assert!(warnings.contains("did you mean vault.hashicorp.com/agent-inject-secret-x?"), "{warnings}");
 }
 
@@ -122,7 +130,29 @@ fn theirs_without_effect_are_warnings() {
 fn mistakes_name_the_annotation_and_the_way_out() {
     for (wrong, said) in [
         (("lessor.dev/secert-x", "a/b"), "lessor.dev/secert-x: is not known; did you mean lessor.dev/secret-x?"),
-        (("lessor.dev/command-db", "kill"), "lessor.dev/command-db: it is not supported yet"),
+        (
+            ("lessor.dev/proxy-address", "http://p"),
+            "lessor.dev/proxy-address: the agent connects to the engine directly",
+        ),
+        (("lessor.dev/mode", "sidcar"), "lessor.dev/mode: \"sidcar\" is not known: use sidecar, classic, once, exec"),
+        (("lessor.dev/ttl-db", "soon"), "lessor.dev/ttl-db: \"soon\" is no duration"),
+        (("lessor.dev/reload-db", "signal:LOUD"), "lessor.dev/reload-db: \"LOUD\" is no signal"),
+        (("lessor.dev/env-db", "URL"), "lessor.dev/env-db: an environment is made when a process starts"),
+        (("lessor.dev/auth-type", "aws"), "lessor.dev/auth-type: \"aws\" is not known: use kubernetes, jwt"),
+        (
+            ("lessor.dev/auth-config-rol", "x"),
+            "lessor.dev/auth-config-rol: the login kubernetes does not know it; did you mean role?",
+        ),
+        (("lessor.dev/proxy-port", "80"), "lessor.dev/proxy-port: \"80\" is no port"),
+        (("lessor.dev/proxy-port", "8100"), "lessor.dev/proxy: is not true"),
+        (("lessor.dev/json-patch", "{}"), "lessor.dev/json-patch: is no JSON patch"),
+        (("lessor.dev/init-json-patch", "[]"), "lessor.dev/init-json-patch: the agent is one container"),
+        (
+            ("lessor.dev/template-lease-renewal-threshold", "1.5"),
+            "lessor.dev/template-lease-renewal-threshold: \"1.5\" is not",
+        ),
+        (("lessor.dev/tls-secret", "A B"), "lessor.dev/tls-secret: \"A B\" is no name"),
+        (("lessor.dev/ca-cert", "ca.crt"), "lessor.dev/ca-cert: \"ca.crt\" is no file in the agent's container"),
         (("lessor.dev/once", "yes"), "lessor.dev/once: \"yes\" is neither true nor false"),
         (("lessor.dev/perms-db", "888"), "lessor.dev/perms-db: \"888\" is no file mode"),
         (("lessor.dev/file-db", "../x"), "lessor.dev/file-db: \"../x\" is no file below the volume"),

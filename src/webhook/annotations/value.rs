@@ -3,9 +3,9 @@
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use crate::base::boolean;
 use crate::base::clock::SystemClock;
 use crate::base::template::{Functions, Template};
+use crate::base::{boolean, duration};
 
 /// A boolean as Go's `ParseBool` takes it.
 pub fn flag(text: &str) -> Result<bool, String> {
@@ -99,6 +99,53 @@ pub fn mount_path(text: &str) -> Result<String, String> {
         return Ok(path.to_owned());
     }
     Err(format!("{text:?} is no folder to mount at: use an absolute path such as \"/lessor/secrets\""))
+}
+
+/// A file in the agent's container.
+pub fn absolute_file(text: &str) -> Result<String, String> {
+    let path = text.trim();
+    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
+        return Ok(path.to_owned());
+    }
+    Err(format!("{text:?} is no file in the agent's container: use an absolute path such as \"/vault/tls/ca.crt\""))
+}
+
+/// The name of a Kubernetes object.
+pub fn object_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if !name.is_empty() && name.len() <= 253 && name.chars().all(plain) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("{text:?} is no name of a Kubernetes object: use lower-case letters, digits, '-' and '.'"))
+}
+
+/// Seconds, or a duration in Go's notation; handed on as it is.
+pub fn duration(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match duration::parse_seconds(text) {
+        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no duration: use seconds, or one such as \"90s\" or \"1h30m\"")),
+    }
+}
+
+/// A whole number.
+pub fn number(text: &str) -> Result<u32, String> {
+    text.trim().parse().map_err(|_| format!("{text:?} is no whole number: use one such as \"5\""))
+}
+
+/// A number between 0 and 1, without either.
+pub fn fraction(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(fraction) if fraction > 0.0 && fraction < 1.0 => Ok(fraction),
+        _ => Err(format!("{text:?} is not between 0 and 1: use a number such as \"0.9\"")),
+    }
+}
+
+/// A JSON patch (RFC 6902).
+pub fn json_patch(text: &str) -> Result<json_patch::Patch, String> {
+    let example = "use a list such as [{\"op\": \"add\", \"path\": \"/tty\", \"value\": true}]";
+    serde_json::from_str(text).map_err(|error| format!("is no JSON patch ({error}): {example}"))
 }
 
 /// Names between commas.

@@ -19,17 +19,29 @@ fn ours(more: Value) -> Value {
     all
 }
 
-fn patched(mut pod: Value) -> Result<Value, Mistake> {
+fn patched(pod: Value) -> Result<Value, Mistake> {
+    warned(pod).map(|(pod, _)| pod)
+}
+
+fn warned(mut pod: Value) -> Result<(Value, Vec<String>), Mistake> {
     let annotations: BTreeMap<String, String> = serde_json::from_value(pod["metadata"]["annotations"].clone()).unwrap();
     let labels: Option<BTreeMap<String, String>> = serde_json::from_value(pod["metadata"]["labels"].clone()).unwrap();
     let family = opted_in(&annotations).unwrap().unwrap();
-    let injection = Injection::parse(family, &annotations, "shop").unwrap();
+    let mut injection = Injection::parse(family, &annotations, "shop", true).unwrap();
     let view = Pod { annotations: Some(&annotations), labels: labels.as_ref(), spec: &pod["spec"] };
-    let patch = inject(view, &injection, &settings_for_tests())?;
+    let (patch, warnings) = inject(view, &injection, &settings_for_tests())?;
+    injection.warnings.extend(warnings);
     json_patch::patch(&mut pod, &patch).unwrap();
     let annotations: BTreeMap<String, String> = serde_json::from_value(pod["metadata"]["annotations"].clone()).unwrap();
     assert!(is_injected(Pod { annotations: Some(&annotations), labels: None, spec: &pod["spec"] }, family));
-    Ok(pod)
+    Ok((pod, injection.warnings))
+}
+
+/// What the agent of a container is told.
+fn config(container: &Value) -> Value {
+    let variable =
+        container["env"].as_array().unwrap().iter().find(|one| one["name"] == "LESSOR_AGENT_CONFIG").unwrap();
+    serde_json::from_str(variable["value"].as_str().unwrap()).unwrap()
 }
 
 fn typed(pod: Value) -> core::Pod {
@@ -80,8 +92,7 @@ fn the_agent_is_told_where_and_what() {
     let annotations =
         ours(json!({"lessor.dev/perms-db": "0440", "lessor.dev/token": "true", "lessor.dev/log-level": "debug"}));
     let pod = patched(pod(&annotations, json!({"containers": [{"name": "app"}]}))).unwrap();
-    let environment = &pod["spec"]["initContainers"][0]["env"];
-    let config: Value = serde_json::from_str(environment[0]["value"].as_str().unwrap()).unwrap();
+    let config = config(&pod["spec"]["initContainers"][0]);
     assert_eq!(config["vault"]["address"], "https://lessor.lessor-system.svc:8200");
     assert_eq!(config["auto_auth"]["method"]["config"]["role"], "shop.app");
     assert_eq!(config["auto_auth"]["method"]["config"]["token_path"], "/var/run/secrets/lessor.dev/token");
@@ -90,14 +101,16 @@ fn the_agent_is_told_where_and_what() {
     assert_eq!(config["template"][0]["destination"], "/run/lessor/files/db");
     assert_eq!(config["template"][0]["perms"], "0440");
     assert_eq!(config["log_level"], "debug");
-    assert_eq!(environment[1], json!({"name": "LESSOR_CACERT_BYTES", "value": "PEM"}));
+    assert_eq!(config["vault"]["ca_cert_bytes"], "PEM");
+    assert_eq!(config["template_config"]["swap_folders"], true);
 }
 
 #[test]
 fn another_engine_is_not_checked_with_the_installations_ca() {
     let annotations = ours(json!({"lessor.dev/address": "https://bao:8200"}));
     let pod = patched(pod(&annotations, json!({"containers": [{"name": "app"}]}))).unwrap();
-    assert_eq!(pod["spec"]["initContainers"][0]["env"].as_array().unwrap().len(), 1);
+    let config = config(&pod["spec"]["initContainers"][0]);
+    assert_eq!(config["vault"], json!({"address": "https://bao:8200"}));
 }
 
 #[test]
@@ -139,7 +152,7 @@ fn a_job_that_needs_no_renewal_gets_an_init_container() {
     let annotations = ours(json!({"lessor.dev/once": "true"}));
     let pod = patched(pod(&annotations, json!({"containers": [{"name": "app"}]}))).unwrap();
     let agent = &pod["spec"]["initContainers"][0];
-    assert_eq!(agent["command"], json!(["/lessor-agent", "once"]));
+    assert_eq!(agent["command"], json!(["/lessor-agent", "once", "--timeout", "60s"]));
     assert!(agent["restartPolicy"].is_null() && agent["lifecycle"].is_null());
 }
 
@@ -162,9 +175,9 @@ fn only_named_containers_get_the_files() {
     let spec = || json!({"containers": [{"name": "app"}, {"name": "helper"}]});
     let named = patched(pod(&ours(json!({"lessor.dev/containers": "app"})), spec())).unwrap();
     assert!(named["spec"]["containers"][1]["volumeMounts"].is_null());
-    let mistake = patched(pod(&ours(json!({"lessor.dev/containers": "ap"})), spec())).unwrap_err();
+    let mistake = patched(pod(&ours(json!({"lessor.dev/containers": "helpr"})), spec())).unwrap_err();
     assert_eq!(mistake.annotation, "lessor.dev/containers");
-    assert!(mistake.problem.contains("did you mean \"app\"?"), "{mistake}");
+    assert!(mistake.problem.contains("did you mean \"helper\"?"), "{mistake}");
 }
 
 #[test]
@@ -187,3 +200,5 @@ fn a_copied_status_does_not_let_a_pod_slip_through() {
     let spec = json!({"containers": [{"name": "app"}]});
     assert!(!is_injected(Pod { annotations: Some(&annotations), labels: None, spec: &spec }, Family::Lessor));
 }
+
+mod kinds;

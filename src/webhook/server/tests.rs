@@ -63,7 +63,7 @@ fn question() -> Vec<u8> {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
-            "uid": "u", "kind": {"kind": "Pod"}, "namespace": "shop",
+            "uid": "u", "kind": {"kind": "Pod"}, "namespace": "shop", "operation": "CREATE",
             "object": {"metadata": {"annotations": annotations}, "spec": {"containers": [{"name": "app"}]}},
         },
     })

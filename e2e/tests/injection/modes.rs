@@ -1,0 +1,92 @@
+//! A pod in each mode: it starts with its credential, and has exactly one.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use lessor_e2e::cluster::apply;
+use lessor_e2e::eventually::eventually;
+use lessor_e2e::installed::Installed;
+use lessor_e2e::postgres::Postgres;
+
+use super::{BASE, SOON, as_it_is, in_restricted, note, pod, uid};
+use crate::manifests::STAY;
+use crate::workload::author;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mode_starts_with_one_credential() {
+    in_restricted("modes", as_it_is, |client, namespace| async move {
+        let from_file = |mode: &str| {
+            format!("test -s /lessor/secrets/db || exit 7; . /lessor/secrets/db; {} || exit 8; {STAY}", note(mode))
+        };
+        for mode in ["sidecar", "classic", "once"] {
+            let annotations = [&BASE[..], &[("lessor.dev/mode", mode)]].concat();
+            let text = from_file(&format!("{mode} in NS"));
+            apply(&client, &namespace, &pod(mode, &namespace, &annotations, &text)).await.unwrap();
+        }
+        let exec = [
+            ("lessor.dev/inject", "true"),
+            ("lessor.dev/role", "app"),
+            ("lessor.dev/mode", "exec"),
+            ("lessor.dev/secret-db", "database/creds/NS.app"),
+            ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
+        ];
+        let text = format!("{} || exit 8; {STAY}", note("exec in NS"));
+        apply(&client, &namespace, &pod("exec", &namespace, &exec, &text)).await.unwrap();
+
+        let (database, engine) = (Postgres::connect().await, Installed::as_operator(&client).await);
+        let mut users = Vec::new();
+        for mode in ["sidecar", "classic", "once", "exec"] {
+            let user = author(&database, &client, &namespace, mode, &format!("{mode} in {namespace}")).await;
+            // The second of the classic pair may only just have started.
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+            eventually(&format!("every container of {mode} runs"), SOON, || async {
+                let status = pods.get(mode).await.unwrap().status.unwrap_or_default();
+                let started =
+                    status.container_statuses.into_iter().flatten().all(|container| container.started == Some(true));
+                if started { Ok(()) } else { Err("not yet") }
+            })
+            .await;
+            let leases = engine.leases_of(&uid(&client, &namespace, mode).await).await;
+            assert_eq!(leases.len(), 1, "{mode}: {leases:?}");
+            assert!(database.has_role(&user).await);
+            users.push(user);
+        }
+        users.sort();
+        users.dedup();
+        assert_eq!(users.len(), 4, "each pod has its own");
+
+        let spec = pods_text(&client, &namespace, "exec").await;
+        assert!(!users.iter().any(|user| spec.contains(user)), "no credential in the pod's spec");
+    })
+    .await;
+}
+
+async fn pods_text(client: &kube::Client, namespace: &str, name: &str) -> String {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    serde_json::to_string(&pods.get(name).await.unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_uses_the_engines_api_without_a_token() {
+    in_restricted("proxy", as_it_is, |client, namespace| async move {
+        let annotations = [
+            ("lessor.dev/inject", "true"),
+            ("lessor.dev/role", "app"),
+            ("lessor.dev/proxy", "true"),
+            ("lessor.dev/proxy-port", "8100"),
+        ];
+        let text = format!(
+            "ask() {{ wget -q -O - http://127.0.0.1:8100/v1/database/creds/NS.app; }}\n\
+             first=$(ask) || exit 5\n\
+             test \"$first\" = \"$(ask)\" || exit 6\n\
+             field() {{ echo \"$first\" | sed -E \"s/.*\\\"$1\\\":\\\"([^\\\"]*)\\\".*/\\1/\"; }}\n\
+             export PGUSER=$(field username) PGPASSWORD=$(field password)\n{} || exit 8\n{STAY}",
+            note("proxy in NS")
+        );
+        apply(&client, &namespace, &pod("app", &namespace, &annotations, &text)).await.unwrap();
+        let database = Postgres::connect().await;
+        author(&database, &client, &namespace, "app", &format!("proxy in {namespace}")).await;
+        let leases = Installed::as_operator(&client).await.leases_of(&uid(&client, &namespace, "app").await).await;
+        assert_eq!(leases.len(), 1, "the second answer was kept: {leases:?}");
+    })
+    .await;
+}
