@@ -62,6 +62,9 @@ const AUDITED: &[Field] = &[
 
 const ENDED: &[Field] = &[Field::list("uids", "Of workloads that have ended, as Kubernetes knows them.").required()];
 
+const USER: &[Field] = &[Field::text("username", "The user's name in its database.")];
+const SINCE: &[Field] =
+    &[Field::text("since", "Shows, besides, the leases that were asked for from this time (RFC 3339) on.")];
 const MOUNTED: &[Field] = &[
     Field::text("path", "The mount, a slash, and the name of the role or connection in it."),
     Field::flag("remove", "Whether users that nobody leased are dropped.").or("false"),
@@ -125,11 +128,18 @@ pub(super) const BROWSERS: &[Route] = &[
 
 /// What Lessor adds.
 pub(super) const OWN: &[Route] = &[
-    Route::new("lessor/workloads", &[Read, List], "Lists the workloads that own leases.").guard(Guard::Sudo),
+    Route::new("lessor/users/*username", &[Read], "Tells who holds a database user.")
+        .guard(Guard::Sudo)
+        .fields(&[USER]),
+    Route::new("lessor/workloads", &[Read, List], "Lists the workloads that own leases.")
+        .guard(Guard::Sudo)
+        .fields(&[SINCE]),
     Route::new("lessor/workloads/end", &[Write], "Revokes what workloads own that have ended.")
         .guard(Guard::Sudo)
         .fields(&[ENDED]),
     Route::new("lessor/workloads/:uid", &[Read], "Lists the leases of a workload.").guard(Guard::Sudo),
+    Route::new("lessor/workloads/:namespace/:name", &[Read], "Lists the leases of the workloads of a name.")
+        .guard(Guard::Sudo),
     Route::new("lessor/leases/stuck", &[Read, List], "Lists revocations that do not get through, and why.")
         .guard(Guard::Sudo),
     Route::new("lessor/spares/*path", &[Read], "Counts the users of a role that were made ahead.")
