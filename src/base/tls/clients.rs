@@ -51,7 +51,9 @@ pub fn client_verifier(authorities: &[CertificateDer<'static>]) -> Result<Arc<dy
         what: WHAT,
         source: rustls::Error::General(error.to_string()),
     };
-    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().map_err(unusable)?)
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier: Arc<dyn ClientCertVerifier> = verifier.map_err(unusable)?;
+    Ok(verifier)
 }
 
 /// Lets every client in, with or without a certificate.

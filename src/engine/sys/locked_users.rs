@@ -41,8 +41,7 @@ impl Core {
                 json!({ "mount_accessor": accessor, "counts": names.len(), "alias_identifiers": names })
             })
             .collect();
-        let namespace =
-            json!({ "namespace_id": self.place.shown_id(), "namespace_path": self.place.path, "counts": total,
+        let namespace = json!({ "namespace_id": self.place.shown_id(), "namespace_path": self.place.path, "counts": total,
                 "mount_accessors": rows });
         json!({ "by_namespace": if total > 0 { vec![namespace] } else { Vec::new() }, "total": total })
     }

@@ -152,7 +152,7 @@ pub(super) const OWN: &[Route] = &[
     Route::new("lessor/workloads/:namespace/:name", &[Read], "Lists the leases of workloads of that name.")
         .guard(Guard::Sudo)
         .fields(&[WORKLOAD]),
-    Route::new("lessor/users/:username", &[Read], "Tells who holds a database user.")
+    Route::new("lessor/users/*username", &[Read], "Tells who holds a database user.")
         .guard(Guard::Sudo)
         .fields(&[USER]),
     Route::new("lessor/leases/stuck", &[Read, List], "Lists revocations that do not get through, and why.")
