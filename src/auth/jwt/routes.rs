@@ -28,7 +28,7 @@ const CONFIG: &[Field] = &[
     Field::text("oidc_client_id", "What the provider knows the engine as."),
     Field::secret("oidc_client_secret", "Its password at the provider."),
     Field::text("oidc_response_mode", "Only query is offered.").or("\"query\""),
-    Field::list("oidc_response_types", "Only code is offered.").or("\"code\""),
+    Field::list("oidc_response_types", "Only code is offered.").or("[\"code\"]"),
     Field::text("jwks_url", "Where a set of keys is published."),
     Field::text("jwks_ca_pem", "The authority of that server in PEM; the system's when left out."),
     Field::object("jwks_pairs", "Several of both: a list of {\"jwks_url\", \"jwks_ca_pem\"}."),

@@ -121,7 +121,9 @@ fn item(place: &Place, mount: Option<&str>, route: &'static Route) -> Value {
             "schema": { "type": "string", "default": default } })
     });
     let of_route = route.parameters().map(|parameter| {
-        let about = route.field(parameter.name).map_or_else(
+        // Whichever route of the path says it, says it for all.
+        let mut same_path = place.routes.iter().filter(|other| other.pattern == route.pattern);
+        let about = same_path.find_map(|other| other.field(parameter.name)).map_or_else(
             || format!("The {} in the path.", parameter.name.replace('_', " ")),
             |field| field.about.to_owned(),
         );
