@@ -143,8 +143,8 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_with_an_agent_follow_three_changes_of_their_user() {
     let _steady = OPERATOR.read().await;
-    let database = replaced(&database(), "defaultTTL: 1h", "defaultTTL: 6s");
-    let database = replaced(&database, "maxTTL: 24h", "maxTTL: 12s");
+    let database = replaced(&database(), "defaultTTL: 1h", "defaultTTL: 8s");
+    let database = replaced(&database, "maxTTL: 24h", "maxTTL: 16s");
     nobody_is_refused("followed", &database, INJECTED, 4).await;
 }
 
@@ -152,6 +152,6 @@ async fn applications_with_an_agent_follow_three_changes_of_their_user() {
 async fn applications_with_a_mounted_secret_follow_two_changes_of_their_user() {
     let _steady = OPERATOR.read().await;
     // The kubelet of the tests looks every five seconds, where others do once a minute.
-    let short = replaced(MOUNTED, "grace: 5m", "grace: 12s\n  refreshAfter: 15s");
+    let short = replaced(MOUNTED, "grace: 5m", "grace: 20s\n  refreshAfter: 22s");
     nobody_is_refused("mounted", &database(), &short, 3).await;
 }

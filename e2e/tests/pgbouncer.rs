@@ -149,10 +149,10 @@ fn folder() -> TempDir {
     tempfile::Builder::new().prefix("lessor-pgbouncer-").tempdir().unwrap()
 }
 
-/// A role whose users live 6 s, at most 12 s, and a login for it.
+/// A role whose users live 8 s, at most 16 s, and a login for it.
 async fn short_lives(site: &Site, statements: &[&str]) -> Login {
     site.connect("pg", &site.address()).await;
-    site.role("app", "pg", json!({ "creation_statements": statements, "default_ttl": "6s", "max_ttl": "12s" })).await;
+    site.role("app", "pg", json!({ "creation_statements": statements, "default_ttl": "8s", "max_ttl": "16s" })).await;
     Login::at(site, "1h").await
 }
 
