@@ -37,10 +37,8 @@ impl Core {
     /// As [`Core::handle`].
     pub(super) async fn handle_shares(&self, (area, path): (Area, &str), incoming: &Incoming) -> Result<Reply, Error> {
         let mut trail = self.follow(incoming);
-        let answered = match trail.record().await {
-            Ok(()) => self.with_shares((area, path), incoming.operation, &incoming.fields).await,
-            Err(unrecorded) => return Err(unrecorded),
-        };
+        trail.record().await?;
+        let answered = self.with_shares((area, path), incoming.operation, &incoming.fields).await;
         let reply = answered.map(|answer| answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
         self.finish(trail, reply).await
     }

@@ -84,11 +84,6 @@ impl Count {
         false
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "numbers of requests, never below zero"
-    )]
     fn left(&self, limit: &RateLimit, now: Timestamp) -> Left {
         let blocked = self.blocked.filter(|end| *end > now);
         let end = blocked.unwrap_or_else(|| add_seconds(self.since, limit.interval.max(1)));

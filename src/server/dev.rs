@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Access;
+use super::config::sanitized;
 use super::dev_tls::Certificate;
 use super::listen::Listener;
 use super::run::{Failure, cannot_listen, serve};
@@ -74,7 +75,10 @@ impl Dev {
         let engine = Engine::new(Parts {
             raw: Arc::new(Memory::default()),
             seal: Sealing::Shamir,
-            settings: Settings::default(),
+            settings: Settings {
+                shown: sanitized::of_dev(options.listen, options.tls.is_some()),
+                ..Settings::default()
+            },
             plan: bootstrap::Plan { kv, ..bootstrap::Plan::default() },
             clock: Arc::new(SystemClock),
             random: random.clone(),

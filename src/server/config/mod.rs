@@ -4,7 +4,7 @@ mod bootstrap;
 mod files;
 mod foreign;
 mod listener;
-mod sanitized;
+pub mod sanitized;
 mod seal;
 mod storage;
 

@@ -1,8 +1,11 @@
 //! The configuration as `sys/config/state/sanitized` shows it: in Vault's shape, and without keys and recovery key.
 
+use std::net::SocketAddr;
+
 use serde_json::{Value, json};
 
-use super::{Config, ListenerConfig, SealConfig, StorageConfig};
+use super::{Config, SealConfig, StorageConfig, TlsFiles};
+use crate::engine::ttl::Limits;
 
 impl Config {
     /// Without secrets.
@@ -15,21 +18,34 @@ impl Config {
             SealConfig::Static { .. } => "static",
             SealConfig::Shamir => "shamir",
         };
+        let listeners = self.listeners.iter().map(|own| listener(own.address, own.tls.is_some(), own.tls.as_ref()));
+        let mut shown = shape(listeners.collect(), storage, seal, self.limits);
         let (log_level, log_format) = &self.log;
-        json!({
-            "cluster_name": self.cluster_name.as_deref().unwrap_or_default(),
-            "default_lease_ttl": self.limits.default_ttl, "max_lease_ttl": self.limits.max_ttl,
-            "log_level": log_level.as_deref().unwrap_or_default(),
-            "log_format": log_format.as_deref().unwrap_or_default(),
-            "listeners": self.listeners.iter().map(listener).collect::<Vec<_>>(),
-            "storage": { "type": storage }, "seals": [{ "type": seal, "disabled": false }],
-        })
+        for (name, value) in
+            [("cluster_name", &self.cluster_name), ("log_level", log_level), ("log_format", log_format)]
+        {
+            shown[name] = json!(value.as_deref().unwrap_or_default());
+        }
+        shown
     }
 }
 
-fn listener(listener: &ListenerConfig) -> Value {
-    let mut config = json!({ "address": listener.address.to_string(), "tls_disable": listener.tls.is_none() });
-    if let Some(files) = &listener.tls {
+/// The same of an engine in dev mode.
+pub fn of_dev(listen: SocketAddr, tls: bool) -> Value {
+    shape(vec![listener(listen, tls, None)], "inmem", "shamir", Limits::default())
+}
+
+fn shape(listeners: Vec<Value>, storage: &str, seal: &str, limits: Limits) -> Value {
+    json!({
+        "cluster_name": "", "log_level": "", "log_format": "", "listeners": listeners,
+        "default_lease_ttl": limits.default_ttl, "max_lease_ttl": limits.max_ttl,
+        "storage": { "type": storage }, "seals": [{ "type": seal, "disabled": false }],
+    })
+}
+
+fn listener(address: SocketAddr, tls: bool, files: Option<&TlsFiles>) -> Value {
+    let mut config = json!({ "address": address.to_string(), "tls_disable": !tls });
+    if let Some(files) = files {
         config["tls_cert_file"] = json!(files.cert_file);
         config["tls_key_file"] = json!(files.key_file);
     }

@@ -279,6 +279,8 @@ async fn what_runs_here_since_when_and_how_is_told() {
     assert_eq!(history["key_info"][version]["previous_version"], Value::Null);
     let health = server.ask("", "GET", "sys/health", Value::Null).await.body;
     assert_eq!(health["version"], version);
+    let config = server.root("GET", "sys/config/state/sanitized", Value::Null).await.body;
+    assert_eq!(config["data"]["storage"]["type"], "inmem", "{config}");
     let wrong = server.root("POST", "sys/loggers", json!({ "level": "loud" })).await;
     assert_eq!(wrong.status, 400);
     assert_eq!(server.root("GET", "sys/loggers/core", Value::Null).await.status, 400);
