@@ -26,17 +26,17 @@ async fn every_mode_starts_with_one_credential() {
             if mode == "once" {
                 annotations[2].1 = SHORTER;
             }
-            let text = from_file(&format!("{mode} in NS"));
+            let text = from_file(&format!("{mode} in @NS"));
             apply(&client, &namespace, &pod(mode, &namespace, &annotations, &text)).await.unwrap();
         }
         let exec = [
             ("lessor.dev/inject", "true"),
             ("lessor.dev/role", "app"),
             ("lessor.dev/mode", "exec"),
-            ("lessor.dev/secret-db", "database/creds/NS.app"),
+            ("lessor.dev/secret-db", "database/creds/@NS.app"),
             ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
         ];
-        let text = format!("{} || exit 8; {STAY}", note("exec in NS"));
+        let text = format!("{} || exit 8; {STAY}", note("exec in @NS"));
         apply(&client, &namespace, &pod("exec", &namespace, &exec, &text)).await.unwrap();
 
         let (database, engine) = (Postgres::connect().await, Installed::as_operator(&client).await);
@@ -68,7 +68,7 @@ async fn every_mode_starts_with_one_credential() {
 }
 
 /// As [`super::EXPORTS`], of a user with a life below the role's.
-const SHORTER: &str = "{{ with secret \"database/creds/NS.app?ttl=10m\" }}export PGUSER='{{ .Data.username }}' \
+const SHORTER: &str = "{{ with secret \"database/creds/@NS.app?ttl=10m\" }}export PGUSER='{{ .Data.username }}' \
                        PGPASSWORD='{{ .Data.password }}' LIFE={{ .LeaseDuration }}{{ end }}\n";
 
 async fn pods_text(client: &kube::Client, namespace: &str, name: &str) -> String {
@@ -86,12 +86,12 @@ async fn an_application_uses_the_engines_api_without_a_token() {
             ("lessor.dev/proxy-port", "8100"),
         ];
         let text = format!(
-            "ask() {{ wget -q -O - http://127.0.0.1:8100/v1/database/creds/NS.app; }}\n\
+            "ask() {{ wget -q -O - http://127.0.0.1:8100/v1/database/creds/@NS.app; }}\n\
              first=$(ask) || exit 5\n\
              test \"$first\" = \"$(ask)\" || exit 6\n\
              field() {{ echo \"$first\" | sed -E \"s/.*\\\"$1\\\":\\\"([^\\\"]*)\\\".*/\\1/\"; }}\n\
              export PGUSER=$(field username) PGPASSWORD=$(field password)\n{} || exit 8\n{STAY}",
-            note("proxy in NS")
+            note("proxy in @NS")
         );
         apply(&client, &namespace, &pod("app", &namespace, &annotations, &text)).await.unwrap();
         let database = Postgres::connect().await;
