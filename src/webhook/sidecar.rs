@@ -241,6 +241,10 @@ impl Parts<'_> {
         let mut put = |name: &str, value: Option<String>| {
             environment.extend(value.map(|value| json!({"name": name, "value": value})));
         };
+        if self.injection.mode == Mode::Exec && self.injection.agent.config_map.is_none() {
+            // The application's own VAULT_ADDR would go before the configuration.
+            put("LESSOR_ADDR", Some(engine.address.as_ref().unwrap_or(&self.settings.engine_address).clone()));
+        }
         put("LESSOR_MAX_RETRIES", engine.max_retries.map(|number| number.to_string()));
         put("LESSOR_CLIENT_TIMEOUT", engine.timeout.clone());
         environment

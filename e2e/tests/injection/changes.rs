@@ -27,19 +27,19 @@ async fn a_running_application_hears_of_a_change() {
         let text = format!(
             "{}trap '. /lessor/secrets/db; {}' HUP; . /lessor/secrets/db; {} || exit 8\n\
              trap 'exit 0' TERM; while :; do sleep 1 & wait $!; done",
-            SERVER.replace("HOOK", &note("hook in NS")),
-            note("signal in NS").replace('\'', "'\\''"),
-            note("start in NS"),
+            SERVER.replace("HOOK", &note("hook in @NS")),
+            note("signal in @NS").replace('\'', "'\\''"),
+            note("start in @NS"),
         );
         apply(&client, &namespace, &pod("app", &namespace, &[&BASE[..], &told].concat(), &text)).await.unwrap();
         let exec = [
             ("lessor.dev/inject", "true"),
             ("lessor.dev/role", "app"),
             ("lessor.dev/mode", "exec"),
-            ("lessor.dev/secret-db", "database/creds/NS.app"),
+            ("lessor.dev/secret-db", "database/creds/@NS.app"),
             ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
         ];
-        let text = format!("{} || exit 8; {STAY}", note("exec in NS"));
+        let text = format!("{} || exit 8; {STAY}", note("exec in @NS"));
         apply(&client, &namespace, &pod("exec", &namespace, &exec, &text)).await.unwrap();
 
         let database = Postgres::connect().await;

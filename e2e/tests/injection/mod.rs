@@ -55,14 +55,14 @@ fn short_lived(text: String) -> String {
     text.replace("defaultTTL: 1h", "defaultTTL: 10s").replace("maxTTL: 24h", "maxTTL: 10s")
 }
 
-/// A pod with annotations whose one container runs a shell text, as `restricted` demands it; `NS` stands for the namespace.
+/// A pod with annotations whose one container runs a shell text, as `restricted` demands it; `@NS` stands for the namespace.
 fn pod(name: &str, namespace: &str, annotations: &[(&str, &str)], text: &str) -> String {
     let [host, port, database] = ["LESSOR_PG_HOST", "LESSOR_PG_PORT", "LESSOR_PG_DATABASE"].map(variable);
     let mut said = String::new();
     for (annotation, value) in annotations {
-        let _ = writeln!(said, "    {annotation}: {}", json!(value.replace("NS", namespace)));
+        let _ = writeln!(said, "    {annotation}: {}", json!(value.replace("@NS", namespace)));
     }
-    let (text, image) = (json!(text.replace("NS", namespace)), variable("LESSOR_TESTAPP_IMAGE"));
+    let (text, image) = (json!(text.replace("@NS", namespace)), variable("LESSOR_TESTAPP_IMAGE"));
     format!(
         r#"
 apiVersion: v1
@@ -96,7 +96,7 @@ fn note(body: &str) -> String {
 }
 
 /// The template of a file for shells.
-const EXPORTS: &str = "{{ with secret \"database/creds/NS.app\" }}export PGUSER='{{ .Data.username }}' \
+const EXPORTS: &str = "{{ with secret \"database/creds/@NS.app\" }}export PGUSER='{{ .Data.username }}' \
                        PGPASSWORD='{{ .Data.password }}'{{ end }}\n";
 
 /// The annotations of a pod that uses such a file, before those of a test.

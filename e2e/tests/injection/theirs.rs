@@ -17,8 +17,8 @@ async fn a_pod_of_vaults_injector_works_and_is_told_what_has_no_effect() {
         let annotations = [
             ("vault.hashicorp.com/agent-inject", "true"),
             ("vault.hashicorp.com/agent-image", image.as_str()),
-            ("vault.hashicorp.com/role", "NS.app"),
-            ("vault.hashicorp.com/agent-inject-secret-db-creds", "database/creds/NS.app"),
+            ("vault.hashicorp.com/role", "@NS.app"),
+            ("vault.hashicorp.com/agent-inject-secret-db-creds", "database/creds/@NS.app"),
             ("vault.hashicorp.com/agent-inject-template-db-creds", EXPORTS),
             ("vault.hashicorp.com/agent-inject-file-db-creds", "conf/db.env"),
             ("vault.hashicorp.com/agent-inject-perms-db-creds", "0640"),
@@ -39,7 +39,7 @@ async fn a_pod_of_vaults_injector_works_and_is_told_what_has_no_effect() {
         ];
         let text = format!(
             "test -s /etc/secrets/token || exit 6; . /etc/secrets/conf/db.env; {} || exit 8; {STAY}",
-            note("theirs in NS")
+            note("theirs in @NS")
         );
         let mut manifest = tempfile::NamedTempFile::new().unwrap();
         manifest.write_all(pod("app", &namespace, &annotations, &text).as_bytes()).unwrap();
@@ -67,7 +67,7 @@ data:
   config.hcl: |
     "auto_auth" = {
       "method" = {
-        "config" = { "role" = "NS.app" }
+        "config" = { "role" = "@NS.app" }
         "type" = "kubernetes"
       }
       "sink" = {
@@ -82,12 +82,12 @@ data:
       "destination" = "/vault/secrets/db"
     }
   db.ctmpl: |
-    {{ with secret "database/creds/NS.app" }}export PGUSER='{{ .Data.username }}' PGPASSWORD='{{ .Data.password }}'{{ end }}
+    {{ with secret "database/creds/@NS.app" }}export PGUSER='{{ .Data.username }}' PGPASSWORD='{{ .Data.password }}'{{ end }}
 "#;
-        apply(&client, &namespace, &map.replace("NS", &namespace)).await.unwrap();
+        apply(&client, &namespace, &map.replace("@NS", &namespace)).await.unwrap();
         let annotations =
             [("vault.hashicorp.com/agent-inject", "true"), ("vault.hashicorp.com/agent-configmap", "agent")];
-        let text = format!("test -s /vault/secrets/db || exit 7; . /vault/secrets/db; {} || exit 8; {STAY}", note("map in NS"));
+        let text = format!("test -s /vault/secrets/db || exit 7; . /vault/secrets/db; {} || exit 8; {STAY}", note("map in @NS"));
         apply(&client, &namespace, &pod("app", &namespace, &annotations, &text)).await.unwrap();
         author(&Postgres::connect().await, &client, &namespace, "app", &format!("map in {namespace}")).await;
     })

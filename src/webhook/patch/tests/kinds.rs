@@ -79,6 +79,8 @@ fn exec_runs_the_containers_own_command_with_its_variables() {
     assert!(init.env.is_none(), "it needs to know nothing");
     let app = &spec.containers[0];
     assert_eq!(command(app), "/run/lessor/bin/lessor-agent run");
+    let address = app.env.as_ref().unwrap().iter().find(|variable| variable.name == "LESSOR_ADDR").unwrap();
+    assert_eq!(address.value.as_deref(), Some("https://lessor.lessor-system.svc:8200"), "before an own VAULT_ADDR");
     // In the arguments, where Kubernetes puts variables in.
     assert_eq!(app.args.as_ref().unwrap()[..], ["--", "/usr/bin/server", "-v", "--db", "$(DB)"]);
     let wanted = ["/lessor/secrets", "/run/lessor/agent", "/var/run/secrets/lessor.dev", "/run/lessor/bin"];
