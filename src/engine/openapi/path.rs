@@ -121,7 +121,9 @@ fn item(place: &Place, mount: Option<&str>, route: &'static Route) -> Value {
             "schema": { "type": "string", "default": default } })
     });
     let of_route = route.parameters().map(|parameter| {
-        let about = route.field(parameter.name).map_or_else(
+        // Whichever of the path's routes describes it.
+        let mut routes = place.documented().filter(|other| other.pattern == route.pattern);
+        let about = routes.find_map(|route| route.field(parameter.name)).map_or_else(
             || format!("The {} in the path.", parameter.name.replace('_', " ")),
             |field| field.about.to_owned(),
         );
