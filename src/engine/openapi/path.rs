@@ -121,9 +121,9 @@ fn item(place: &Place, mount: Option<&str>, route: &'static Route) -> Value {
             "schema": { "type": "string", "default": default } })
     });
     let of_route = route.parameters().map(|parameter| {
-        // Whichever route of the path says it, says it for all.
-        let mut same_path = place.routes.iter().filter(|other| other.pattern == route.pattern);
-        let about = same_path.find_map(|other| other.field(parameter.name)).map_or_else(
+        // Whichever of the path's routes describes it.
+        let mut routes = place.documented().filter(|other| other.pattern == route.pattern);
+        let about = routes.find_map(|route| route.field(parameter.name)).map_or_else(
             || format!("The {} in the path.", parameter.name.replace('_', " ")),
             |field| field.about.to_owned(),
         );

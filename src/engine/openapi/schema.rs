@@ -36,6 +36,7 @@ fn default(field: &Field) -> Option<Value> {
     Some(match (field.kind, default) {
         (Type::Seconds, Value::Number(seconds)) => json!(format!("{seconds}s")),
         (Type::Text | Type::Secret, Value::Number(number)) => json!(number.to_string()),
+        (Type::List | Type::Texts, Value::String(only)) => json!([only]),
         (_, default) => default,
     })
 }
@@ -80,6 +81,7 @@ mod tests {
         assert_eq!(of(Field::seconds("a", "A.").or("60")), Some(json!("60s")));
         assert_eq!(of(Field::text("a", "A.").or("10")), Some(json!("10")));
         assert_eq!(of(Field::text("a", "A.").or("\"x\"")), Some(json!("x")));
+        assert_eq!(of(Field::list("a", "A.").or("\"x\"")), Some(json!(["x"])));
         assert_eq!(of(Field::int("a", "A.").or("3")), Some(json!(3)));
         assert_eq!(of(Field::flag("a", "A.").or("true")), Some(json!(true)));
         assert_eq!(of(Field::flag("a", "A.")), None);
