@@ -189,6 +189,7 @@ async fn run_webhook(flags: args::Webhook, shutdown: Shutdown) -> Result<(), Fai
             args::CertificateSource::Secret => webhook::CertificateSource::Given,
         },
         certificate_validity: flags.certificate_validity,
+        certificate_renew_before: flags.certificate_renew_before,
         certificate_overlap: flags.certificate_overlap,
         agent_image: flags.agent_image,
         agent_image_pull_policy: flags.agent_image_pull_policy,

@@ -239,9 +239,13 @@ pub struct Webhook {
     #[arg(long, value_name = "WHO", value_enum, default_value_t = CertificateSource::Own)]
     pub certificate_source: CertificateSource,
 
-    /// How long a certificate of its own is valid, such as 2160h; it is exchanged after two thirds of that.
+    /// How long a certificate of its own is valid, such as 2160h.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "2160h")]
     pub certificate_validity: Duration,
+
+    /// How long before its end a certificate of its own is exchanged. Default: a third of its life.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub certificate_renew_before: Option<Duration>,
 
     /// How long every API server and replica may take to learn of another certificate.
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "5m")]

@@ -40,8 +40,10 @@ pub struct Options {
     pub secret_name: String,
     /// Who keeps the certificate.
     pub certificate_source: CertificateSource,
-    /// How long a certificate is valid; it is exchanged after two thirds of that.
+    /// How long a certificate is valid.
     pub certificate_validity: Duration,
+    /// How long before its end it is exchanged; without it a third of its life.
+    pub certificate_renew_before: Option<Duration>,
     /// How long every API server and replica may take to learn of a new certificate.
     pub certificate_overlap: Duration,
     /// How long reviews are still taken after SIGTERM, until no API server sends any more.
@@ -71,6 +73,7 @@ impl Default for Options {
             secret_name: "lessor-webhook-tls".to_owned(),
             certificate_source: CertificateSource::Own,
             certificate_validity: certificates.validity,
+            certificate_renew_before: None,
             certificate_overlap: certificates.overlap,
             drain: Duration::from_secs(5),
             agent_image: concat!("lessor:", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -103,13 +106,18 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A certificate would end before everybody knew the next one.
-    #[error("the certificate's validity ({validity:?}) must be at least six times its overlap ({overlap:?})")]
-    Validity {
-        /// As configured.
-        validity: Duration,
+    /// A certificate would end before everybody knew the next one, or be exchanged all the time.
+    #[error(
+        "a certificate must be exchanged ({renew_before:?}) at least three overlaps ({overlap:?}) before its end, and after its \
+         beginning: it is valid for {validity:?}"
+    )]
+    Exchange {
+        /// As configured, or a third of `validity`.
+        renew_before: Duration,
         /// As configured.
         overlap: Duration,
+        /// As configured.
+        validity: Duration,
     },
     /// The engine's CA is not there.
     #[error("cannot read the engine's CA {path}", path = path.display())]
@@ -155,12 +163,9 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Error> {
     let settings = Settings { native_sidecars: knows_native_sidecars(&client).await, ..settings(&options)? };
-    let (validity, overlap) = (options.certificate_validity, options.certificate_overlap);
-    if validity < overlap.saturating_mul(6) {
-        return Err(Error::Validity { validity, overlap });
-    }
+    let policy = policy(&options)?;
     let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
-    let mut keeper = upkeep(&options, store, &clock, &random);
+    let mut keeper = upkeep(&options, policy, store, &clock, &random);
     if !keeper.begin(&shutdown).await {
         return Ok(());
     }
@@ -175,9 +180,24 @@ pub async fn run(
     Ok(served?)
 }
 
-fn upkeep(options: &Options, store: KubernetesStore, clock: &Arc<dyn Clock>, random: &Arc<dyn Random>) -> Upkeep {
+/// When certificates are exchanged.
+fn policy(options: &Options) -> Result<Policy, Error> {
+    let (validity, overlap) = (options.certificate_validity, options.certificate_overlap);
+    let renew_before = options.certificate_renew_before.unwrap_or(validity / 3);
+    if renew_before < overlap.saturating_mul(3) || renew_before >= validity {
+        return Err(Error::Exchange { renew_before, overlap, validity });
+    }
+    Ok(Policy { validity, renew_before, overlap })
+}
+
+fn upkeep(
+    options: &Options,
+    policy: Policy,
+    store: KubernetesStore,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Upkeep {
     let (time, spread) = (Arc::clone(clock), Arc::clone(random));
-    let policy = Policy { validity: options.certificate_validity, overlap: options.certificate_overlap };
     let store = Arc::new(store);
     match options.certificate_source {
         CertificateSource::Own => Upkeep::new(
@@ -258,5 +278,25 @@ mod tests {
         assert!(is_from_1_29("1", "29") && is_from_1_29("1", "33+") && is_from_1_29("2", "0"));
         assert!(!is_from_1_29("1", "28") && !is_from_1_29("1", "28+"));
         assert!(is_from_1_29("", ""), "unknown is new");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_exchanged_in_time_and_not_all_the_time() {
+        let of = |validity, renew_before: Option<u64>, overlap| {
+            let seconds = Duration::from_secs;
+            let (certificate_validity, certificate_overlap) = (seconds(validity), seconds(overlap));
+            let certificate_renew_before = renew_before.map(seconds);
+            let defaults = Options::default();
+            policy(&Options { certificate_validity, certificate_renew_before, certificate_overlap, ..defaults })
+        };
+        assert_eq!(policy(&Options::default()).unwrap(), Policy::default());
+        assert_eq!(of(90, None, 10).unwrap().renew_before, Duration::from_secs(30));
+        assert!(of(89, None, 10).is_err() && of(90, Some(29), 10).is_err(), "its successor would not be known in time");
+        assert!(of(90, Some(90), 10).is_err(), "due from its beginning on");
     }
 }

@@ -55,6 +55,9 @@
 {{- with .Values.webhook.certificate }}
 - --certificate-source={{ ternary "self" "secret" (eq .source "self") }}
 - --certificate-validity={{ .validity }}
+{{- with .renewBefore }}
+- --certificate-renew-before={{ . }}
+{{- end }}
 - --certificate-overlap={{ .overlap }}
 {{- end }}
 - --listen=[::]:{{ .Values.webhook.port }}

@@ -65,15 +65,18 @@ pub enum Error {
 /// When certificates are exchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// How long a certificate is valid; it is exchanged after two thirds of that.
+    /// How long a certificate is valid.
     pub validity: Duration,
+    /// How long before its end it is exchanged.
+    pub renew_before: Duration,
     /// How long every API server and replica may take to learn of a change.
     pub overlap: Duration,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { validity: Duration::from_secs(90 * 86_400), overlap: Duration::from_secs(300) }
+        let [validity, renew_before] = [90, 30].map(|days| Duration::from_secs(days * 86_400));
+        Self { validity, renew_before, overlap: Duration::from_secs(300) }
     }
 }
 
@@ -112,7 +115,7 @@ pub fn plan(
             (false, None) => Step::Retire,
         };
     }
-    let renewal = add(bundle.current.not_before, policy.validity.mul_f64(2.0 / 3.0));
+    let renewal = add(bundle.current.not_before, policy.validity.saturating_sub(policy.renew_before));
     if now < renewal { Step::Wait(renewal) } else { Step::Stage }
 }
 
