@@ -1,7 +1,7 @@
 //! `make bench`: measures the engine beside pgbench and, if one is named, another Vault-compatible server, in turns.
 //!
 //! `bench REPORT` replaces in the file REPORT the sections that it measures. `options.rs` has the environment variables that it
-//! takes; `bench/run` starts the PostgreSQL that it needs.
+//! takes, besides `VAULT_AGENT` (an agent to be measured beside ours); `bench/run` starts the PostgreSQL that it needs.
 
 #![allow(
     clippy::unwrap_used,
