@@ -279,11 +279,6 @@ mod tests {
         assert!(!is_from_1_29("1", "28") && !is_from_1_29("1", "28+"));
         assert!(is_from_1_29("", ""), "unknown is new");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_certificate_is_exchanged_in_time_and_not_all_the_time() {
