@@ -118,12 +118,23 @@ fn parameter(url: &str, name: &str) -> Option<Range<usize>> {
         let value = value[1..].trim_start();
         let start = url.len() - value.len();
         let length = match value.strip_prefix('\'') {
-            Some(quoted) => quoted.find('\'').map_or(value.len(), |end| end + 2),
-            None => value.find([' ', '&']).unwrap_or(value.len()),
+            Some(quoted) => end(quoted, &['\'']).map_or(value.len(), |end| end + 2),
+            None => end(value, &[' ', '&']).unwrap_or(value.len()),
         };
         return Some(start..start + length);
     }
     None
+}
+
+/// Where the first of `stops` stands that no backslash precedes, which libpq takes for a part of the value.
+fn end(text: &str, stops: &[char]) -> Option<usize> {
+    let mut escaped = false;
+    let stop = |(_, c): &(usize, char)| {
+        let stops_here = !escaped && stops.contains(c);
+        escaped = !escaped && *c == '\\';
+        stops_here
+    };
+    text.char_indices().find(stop).map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -168,6 +179,8 @@ mod tests {
             ("postgresql://{{username}}:{{password}}@h/db", None, "postgresql://{{username}}:{{password}}@h/db"),
             ("postgresql://u@h:5432/db?password=p&x=y", Some("p"), "postgresql://u@h:5432/db?password=xxxxx&x=y"),
             ("host=h password='a b' user=u", Some("'a b'"), "host=h password=xxxxx user=u"),
+            (r"host=h password='a\'b c' user=u", Some(r"'a\'b c'"), "host=h password=xxxxx user=u"),
+            (r"host=h password=a\ b user=u", Some(r"a\ b"), "host=h password=xxxxx user=u"),
             ("host=h password={{password}}", None, "host=h password={{password}}"),
             ("postgresql://h:5432/db", None, "postgresql://h:5432/db"),
         ] {

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use gotmpl::{Value, ValueFunc};
 
+use super::budget::{self, Budget};
 use super::values::{from_json, to_json};
 use super::{consul, escape, files, layout, positions, prefixed, scratch, sprig, unavailable};
 use crate::base::Clock;
@@ -152,9 +153,10 @@ impl Functions {
     pub(super) fn for_render(&self, place: &Arc<AtomicUsize>) -> gotmpl::FuncMap {
         let mut scratch = Self::none();
         scratch::register(&mut scratch);
+        let budget = Budget::default();
         let all = self.known.iter().chain(&*scratch.known);
-        let mut functions: gotmpl::FuncMap =
-            all.map(|(name, function)| (name.clone(), Arc::clone(&function.call))).collect();
+        let own = all.map(|(name, function)| (name.clone(), budget.limit(name, Arc::clone(&function.call))));
+        let mut functions: gotmpl::FuncMap = budget.printers().chain(own).collect();
         functions.insert(positions::NOTE.to_owned(), positions::noting(place));
         functions
     }
@@ -235,10 +237,8 @@ fn text(set: &mut Functions) {
         let text = string(args, 1)?;
         Ok(text.strip_suffix(string(args, 0)?.as_str()).unwrap_or(&text).into())
     });
-    set.add("replaceAll", 3..=3, |args| {
-        Ok(string(args, 2)?.replace(string(args, 0)?.as_str(), &string(args, 1)?).into())
-    });
-    set.add("indent", 2..=2, |args| Ok(sprig::indent(length(args, 0)?, &string(args, 1)?).into()));
+    set.add("replaceAll", 3..=3, |args| budget::replace(&string(args, 2)?, &string(args, 0)?, &string(args, 1)?));
+    set.add("indent", 2..=2, |args| Ok(sprig::indent(length(args, 0)?, &string(args, 1)?)?.into()));
     set.add("split", 2..=2, |args| {
         let (separator, text) = (string(args, 0)?, string(args, 1)?);
         let parts: Vec<Value> = text.split(separator.as_str()).map(Value::from).collect();
@@ -246,7 +246,7 @@ fn text(set: &mut Functions) {
     });
     set.add("join", 2..=2, |args| {
         let parts: Vec<String> = list(args, 1)?.iter().map(ToString::to_string).collect();
-        Ok(parts.join(&string(args, 0)?).into())
+        budget::join(&parts, &string(args, 0)?)
     });
 }
 
@@ -257,7 +257,7 @@ fn patterns(set: &mut Functions) {
     set.add("regexMatch", 2..=2, move |args| Ok(Value::Bool(compile(args)?.is_match(&string(args, 1)?))));
     set.add("regexReplaceAll", 3..=3, move |args| {
         let (replacement, text) = (string(args, 1)?, string(args, 2)?);
-        Ok(compile(args)?.replace_all(&text, replacement.as_str()).into_owned().into())
+        budget::replace_matches(&compile(args)?, &text, &replacement)
     });
 }
 

@@ -1,6 +1,7 @@
 //! Go's text/template as Vault's users know it: parsed and checked once, rendered often, errors with line and column.
 
 mod balance;
+mod budget;
 mod consul;
 pub mod escape;
 mod files;
@@ -116,15 +117,19 @@ impl Template {
                 Missing::Print => MissingKey::Invalid,
                 Missing::Error => MissingKey::Error,
             })
+            .max_range_iters(budget::STEPS as u64)
             .funcs(self.functions.for_render(&place));
         for (name, body) in &self.bodies {
             engine = engine.add_parse_tree(name, body.clone());
         }
-        engine.execute_template_to_string("", data).map_err(|error| {
-            let message = match error {
-                gotmpl::TemplateError::Exec(message) => message,
-                other => other.to_string(),
-            };
+        let mut output = budget::Output::default();
+        let done = engine.execute_template_fmt(&mut output, "", data);
+        let rendered = match done {
+            Err(gotmpl::TemplateError::Exec(message)) if !output.is_full() => Err(message),
+            Err(error) if !output.is_full() => Err(error.to_string()),
+            _ => output.done(),
+        };
+        rendered.map_err(|message| {
             Problem { offset: place.load(Ordering::Relaxed), message }.into_error(&self.name, &self.source)
         })
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gotmpl::parse::{ActionNode, BranchNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
-use gotmpl::{Value, ValueFunc};
+use gotmpl::{TemplateError, Value, ValueFunc};
+
+use super::budget::STEPS;
 
 /// No identifier of a template can be this.
 pub(super) const NOTE: &str = "@place";
@@ -51,10 +53,13 @@ fn note(pos: Pos) -> Node {
     Node::Action(ActionNode { pos, pipe })
 }
 
-/// The hidden function; it keeps the last place in `place`.
+/// The hidden function; it keeps the last place in `place`, and ends a rendering that takes too many steps.
 pub(super) fn noting(place: &Arc<AtomicUsize>) -> ValueFunc {
-    let place = Arc::clone(place);
+    let (place, steps) = (Arc::clone(place), AtomicUsize::new(0));
     Arc::new(move |args| {
+        if steps.fetch_add(1, Ordering::Relaxed) >= STEPS {
+            return Err(TemplateError::Exec(format!("the template takes more than {STEPS} steps")));
+        }
         if let Some(Value::Int(offset)) = args.first() {
             place.store(usize::try_from(*offset).unwrap_or(0), Ordering::Relaxed);
         }

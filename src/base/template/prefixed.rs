@@ -6,7 +6,7 @@ use gotmpl::Value;
 
 use super::functions::{Functions, integer, list, map_text, string};
 use super::values::{from_json, map_of, to_json};
-use super::{layout, sprig};
+use super::{budget, layout, sprig};
 use crate::base::Clock;
 
 /// Adds them all.
@@ -43,7 +43,7 @@ fn text(own: &mut Functions) {
     });
     own.add("indent", 2..=2, |args| {
         let width = usize::try_from(integer(args, 0)?).map_err(|_| "the width must not be negative")?;
-        Ok(sprig::indent(width, &string(args, 1)?).into())
+        Ok(sprig::indent(width, &string(args, 1)?)?.into())
     });
     own.add("substr", 3..=3, |args| {
         let (from, to, text) = (integer(args, 0)?, integer(args, 1)?, string(args, 2)?);
@@ -53,11 +53,11 @@ fn text(own: &mut Functions) {
     });
     own.add("cat", 0..=usize::MAX, |args| {
         let parts: Vec<String> = (0..args.len()).map(|at| string(args, at)).collect::<Result<_, _>>()?;
-        Ok(parts.join(" ").into())
+        budget::join(&parts, " ")
     });
     own.add("join", 2..=2, |args| {
         let parts: Vec<String> = list(args, 1)?.iter().map(ToString::to_string).collect();
-        Ok(parts.join(&string(args, 0)?).into())
+        budget::join(&parts, &string(args, 0)?)
     });
     own.add("split", 2..=2, |args| {
         let (separator, text) = (string(args, 0)?, string(args, 1)?);
@@ -71,7 +71,7 @@ fn text(own: &mut Functions) {
     });
     own.add("regexReplaceAll", 3..=3, |args| {
         let (text, replacement) = (string(args, 1)?, string(args, 2)?);
-        Ok(pattern(args)?.replace_all(&text, replacement.as_str()).into_owned().into())
+        budget::replace_matches(&pattern(args)?, &text, &replacement)
     });
     own.add("fail", 1..=1, |args| Err(string(args, 0)?));
 }

@@ -2,6 +2,7 @@
 
 use gotmpl::Value;
 
+use super::budget;
 use super::functions::{Functions, decode, length, list, map_text, string};
 use super::values::map_of;
 
@@ -27,11 +28,15 @@ fn text(set: &mut Functions) {
     set.add("b64dec", 1..=1, |args| {
         decode(base64::Engine::decode(&base64::engine::general_purpose::STANDARD, string(args, 0)?))
     });
-    set.add("replace", 3..=3, |args| Ok(string(args, 2)?.replace(string(args, 0)?.as_str(), &string(args, 1)?).into()));
+    set.add("replace", 3..=3, |args| budget::replace(&string(args, 2)?, &string(args, 0)?, &string(args, 1)?));
     set.add("trunc", 2..=2, |args| Ok(string(args, 1)?.chars().take(length(args, 0)?).collect::<String>().into()));
-    set.add("nindent", 2..=2, |args| Ok(format!("\n{}", indent(length(args, 0)?, &string(args, 1)?)).into()));
+    set.add("nindent", 2..=2, |args| Ok(format!("\n{}", indent(length(args, 0)?, &string(args, 1)?)?).into()));
     set.add("repeat", 2..=2, |args| match length(args, 0)? {
-        times @ 0..=10_000 => Ok(string(args, 1)?.repeat(times).into()),
+        times @ 0..=10_000 => {
+            let text = string(args, 1)?;
+            budget::fits(text.len().saturating_mul(times))?;
+            Ok(text.repeat(times).into())
+        }
         _ => Err("more than 10000 repetitions".to_owned()),
     });
     set.add("hasPrefix", 2..=2, |args| Ok(Value::Bool(string(args, 1)?.starts_with(&string(args, 0)?))));
@@ -90,7 +95,11 @@ pub(super) fn title(text: &str) -> String {
 }
 
 /// Every line moved to the right.
-pub(super) fn indent(width: usize, text: &str) -> String {
+///
+/// # Errors
+/// When there would be too much of it.
+pub(super) fn indent(width: usize, text: &str) -> Result<String, String> {
     let margin = " ".repeat(width.min(1000));
-    text.split('\n').map(|line| format!("{margin}{line}")).collect::<Vec<_>>().join("\n")
+    budget::fits(text.len().saturating_add(text.split('\n').count().saturating_mul(margin.len())))?;
+    Ok(text.split('\n').map(|line| format!("{margin}{line}")).collect::<Vec<_>>().join("\n"))
 }

@@ -8,7 +8,7 @@ use gotmpl::Value;
 
 use super::functions::{Functions, decode, hex, integer, length, map_text, sha256_hex, string};
 use super::values::map_of;
-use super::{Missing, Template, TemplateError, layout};
+use super::{Missing, Template, TemplateError, budget, layout};
 use crate::base::{Clock, Random};
 
 /// Renders a `username_template` with `.DisplayName` and `.RoleName`, the only two fields there are.
@@ -56,7 +56,7 @@ fn transformations(set: &mut Functions) {
     map_text(set, "hex", |text| hex(text.as_bytes()));
     set.add("decode_base64", 1..=1, |args| decode(STANDARD.decode(string(args, 0)?)));
     set.add("decode_hex", 1..=1, |args| decode(from_hex(&string(args, 0)?).ok_or(())));
-    set.add("replace", 3..=3, |args| Ok(string(args, 2)?.replace(string(args, 0)?.as_str(), &string(args, 1)?).into()));
+    set.add("replace", 3..=3, |args| budget::replace(&string(args, 2)?, &string(args, 0)?, &string(args, 1)?));
     set.add("truncate", 2..=2, |args| {
         let most = at_least(args, 1)?;
         Ok(cut(&string(args, 1)?, most).into())

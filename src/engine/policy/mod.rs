@@ -52,4 +52,6 @@ impl Policy {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
