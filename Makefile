@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test unit e2e cluster programs bench crds
+.PHONY: help build demo demo-down test unit fuzz e2e cluster programs bench crds
 
 # Every build here names the target, so that unit tests, end-to-end tests and the programs they start share one cache,
 # and links libc in, so that the programs run in an image without any library.
@@ -47,6 +47,9 @@ test: unit e2e ## all tests: unit, API, drivers, end to end on a real cluster
 
 unit: programs ## the tests that need nothing but cargo
 	@$(STEP) 'unit tests' cargo test --locked --workspace --lib --bins
+
+fuzz: ## libFuzzer on what people and clients write, 30 s for each target (LESSOR_FUZZ_SECONDS)
+	@fuzz/run
 
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
