@@ -12,18 +12,25 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `ADDRESS/BITS`, or an address alone as a block of one.
+    /// Reads `ADDRESS/BITS`, or an address alone as a block of one. IPv4 written as IPv6 (`::ffff:10.0.0.1`) is IPv4.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = text.trim().split_once('/').map_or((text.trim(), None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().ok()?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Some(width), |bits| bits.parse().ok().filter(|bits| *bits <= width))?;
-        Some(Self { address, bits })
+        match (address, address.to_canonical()) {
+            (IpAddr::V6(_), address @ IpAddr::V4(_)) if bits >= 96 => Some(Self { address, bits: bits - 96 }),
+            _ => Some(Self { address, bits }),
+        }
     }
 
     /// Whether the address lies in the block. An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
+        self.holds(address.to_canonical())
+    }
+
+    fn holds(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 let differing = u32::from(own) ^ u32::from(other);
                 differing.checked_shr(32 - self.bits).unwrap_or(0) == 0
@@ -38,7 +45,7 @@ impl Cidr {
 
     /// Whether every address of `other` lies in this block.
     pub fn covers(&self, other: Self) -> bool {
-        self.bits <= other.bits && self.contains(other.address)
+        self.bits <= other.bits && self.holds(other.address)
     }
 }
 
@@ -72,6 +79,16 @@ mod tests {
 
     fn list(blocks: &[&str]) -> Vec<String> {
         blocks.iter().map(|block| (*block).to_owned()).collect()
+    }
+
+    #[test]
+    fn ipv4_written_as_ipv6_is_ipv4() {
+        let address = "10.1.2.3".parse().ok();
+        assert!(admits(&list(&["::ffff:10.1.0.0/112"]), address) && !admits(&list(&["::ffff:10.2.0.0/112"]), address));
+        for block in ["::ffff:10.1.2.3", "::ffff:10.0.0.0/104", "::ffff:0.0.0.0/90", "fd00::/8"] {
+            assert!(all_within(&list(&[block]), &list(&[block])), "{block}");
+        }
+        assert!(all_within(&list(&["::ffff:10.1.2.3"]), &list(&["10.0.0.0/8"])));
     }
 
     #[test]
