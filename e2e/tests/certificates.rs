@@ -75,7 +75,18 @@ impl Webhook {
         let name = format!("deployment/{}", webhook.name());
         let (up, said) = kubectl(&["rollout", "status", &name, "--namespace", namespace, "--timeout=90s"]).await;
         assert!(up, "{said}");
+        // A node learns the way to a new Service some time after its pods are ready, which is no exchange's doing.
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &webhook.pods);
+        eventually("the Service is reached", SOON, || async {
+            pods.create(&dry_run(), &webhook.asked_for()).await.map_err(|error| error.to_string())
+        })
+        .await;
         webhook
+    }
+
+    /// A pod that asks for injection.
+    fn asked_for(&self) -> Pod {
+        serde_yaml::from_str(&pod("asked", &self.pods, "true")).unwrap()
     }
 
     /// Removes what is not in its namespace.
@@ -98,15 +109,14 @@ impl Webhook {
     /// Has pods looked at, without making them, until `done`; what was refused, and how many there were.
     async fn under_load(&self, done: impl Future<Output = ()>) -> (Vec<String>, usize) {
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let yaml = pod("asked", &self.pods, "true");
-        let asked_for: Pod = serde_yaml::from_str(&yaml).unwrap();
+        let asked_for = self.asked_for();
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.pods);
             let (stop, asked, asked_for) = (Arc::clone(&stop), Arc::clone(&asked), asked_for.clone());
             clients.spawn(async move {
                 let mut refused = Vec::new();
-                let dry = PostParams { dry_run: true, ..PostParams::default() };
+                let dry = dry_run();
                 while !stop.load(Ordering::Relaxed) {
                     match pods.create(&dry, &asked_for).await {
                         Ok(pod) if is_injected(&pod) => {}
@@ -124,6 +134,10 @@ impl Webhook {
         let refused = clients.join_all().await.concat();
         (refused, asked.load(Ordering::Relaxed))
     }
+}
+
+fn dry_run() -> PostParams {
+    PostParams { dry_run: true, ..PostParams::default() }
 }
 
 fn is_injected(pod: &Pod) -> bool {
