@@ -32,7 +32,7 @@ impl Guard {
             secrets.extend(settings.fields.secret(field)?);
         }
         if let Some(url) = settings.fields.string("connection_url")? {
-            secrets.extend(sql::inline_password(&url).map(Secret::new));
+            secrets.extend(sql::inline_passwords(&url).into_iter().map(Secret::new));
         }
         let random = settings.random.clone();
         let inner = (spec.connect)(settings).map_err(|error| error.without(secrets.iter().map(Secret::expose)))?;

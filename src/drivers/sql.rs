@@ -78,63 +78,92 @@ pub fn check_value(what: &str, value: &str) -> Result<(), Error> {
     }
 }
 
-/// A password written into a connection URL or a `key=value` string instead of `{{password}}`.
-pub fn inline_password(url: &str) -> Option<&str> {
-    password_range(url).map(|range| &url[range])
+/// The passwords written into a connection URL or a `key=value` string instead of `{{password}}`, as they are spelled there.
+pub fn inline_passwords(url: &str) -> Vec<&str> {
+    passwords(url).into_iter().map(|range| &url[range]).collect()
 }
 
-/// The URL as it may be read back: an inline password shows as `xxxxx`.
-pub fn mask_password(url: &str) -> String {
-    match password_range(url) {
-        Some(range) => format!("{}xxxxx{}", &url[..range.start], mask_password(&url[range.end..])),
-        None => url.to_owned(),
+/// The URL as it may be read back: inline passwords show as `xxxxx`.
+pub fn mask_passwords(url: &str) -> String {
+    let mut masked = String::new();
+    let mut done = 0;
+    for Range { start, end } in passwords(url) {
+        masked.push_str(&url[done..start]);
+        masked.push_str("xxxxx");
+        done = end;
     }
+    masked + &url[done..]
 }
 
-fn password_range(url: &str) -> Option<Range<usize>> {
-    let found = user_info(url).or_else(|| parameter(url, "password"))?;
-    (!found.is_empty() && !url[found.clone()].contains("{{password}}")).then_some(found)
-}
-
-/// The part between `scheme://user:` and the last `@` before the query.
-fn user_info(url: &str) -> Option<Range<usize>> {
-    let start = url.find("://")? + 3;
-    let end = start + url[start..].split('?').next()?.rfind('@')?;
-    let colon = start + url[start..end].find(':')?;
-    let range = colon + 1..end;
-    (!url[range.clone()].is_empty() && &url[range.clone()] != "{{password}}").then_some(range)
-}
-
-/// The value of `name=` in a query or a `key=value` string.
-fn parameter(url: &str, name: &str) -> Option<Range<usize>> {
-    let bytes = url.as_bytes();
-    for (at, _) in url.match_indices(name) {
-        let boundary = at == 0 || matches!(bytes[at - 1], b' ' | b'?' | b'&');
-        let rest = &url[at + name.len()..];
-        let value = rest.trim_start();
-        if !boundary || !value.starts_with('=') {
-            continue;
+/// Where the passwords stand, in order.
+fn passwords(url: &str) -> Vec<Range<usize>> {
+    let mut found = match url.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
+            user_info(url, scheme.len() + 3).into_iter().chain(in_query(url)).collect()
         }
-        let value = value[1..].trim_start();
-        let start = url.len() - value.len();
-        let length = match value.strip_prefix('\'') {
-            Some(quoted) => end(quoted, &['\'']).map_or(value.len(), |end| end + 2),
-            None => end(value, &[' ', '&']).unwrap_or(value.len()),
-        };
-        return Some(start..start + length);
-    }
-    None
+        _ => in_pairs(url),
+    };
+    found.retain(|range| !range.is_empty() && !url[range.clone()].contains("{{password}}"));
+    found
 }
 
-/// Where the first of `stops` stands that no backslash precedes, which libpq takes for a part of the value.
-fn end(text: &str, stops: &[char]) -> Option<usize> {
+/// The part between the first `:` of the authority and the last `@` before the query.
+fn user_info(url: &str, start: usize) -> Option<Range<usize>> {
+    let end = start + url[start..].split('?').next()?.rfind('@')?;
+    Some(start + url[start..end].find(':')? + 1..end)
+}
+
+/// The values of `password=` in the query of a URL.
+fn in_query(url: &str) -> Vec<Range<usize>> {
+    let Some(mut at) = url.find('?') else { return Vec::new() };
+    let mut found = Vec::new();
+    for pair in url[at + 1..].split('&') {
+        let start = at + 1;
+        at = start + pair.len();
+        if let Some((name, _)) = pair.split_once('=')
+            && is_password(name)
+        {
+            found.push(start + name.len() + 1..at);
+        }
+    }
+    found
+}
+
+/// The values of `password=` in a string of pairs, as libpq reads it (PostgreSQL manual, 32.1.1.1), without their quotes.
+fn in_pairs(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let name = &rest[..rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len())];
+        rest = rest[name.len()..].trim_start();
+        let Some(after) = rest.strip_prefix('=') else { continue };
+        let after = after.trim_start();
+        let (value, quote) = match after.strip_prefix('\'') {
+            Some(quoted) => (&quoted[..end(quoted, |c| c == '\'')], 1),
+            None => (&after[..end(after, char::is_whitespace)], 0),
+        };
+        let start = text.len() - after.len() + quote;
+        if is_password(name) {
+            found.push(start..start + value.len());
+        }
+        rest = text[start + value.len()..].get(quote..).unwrap_or_default().trim_start();
+    }
+    found
+}
+
+fn is_password(name: &str) -> bool {
+    name.trim().eq_ignore_ascii_case("password")
+}
+
+/// Where the first character stands that stops a value and that no backslash precedes, which libpq takes for a part of it.
+fn end(text: &str, stops: impl Fn(char) -> bool) -> usize {
     let mut escaped = false;
     let stop = |(_, c): &(usize, char)| {
-        let stops_here = !escaped && stops.contains(c);
+        let stops_here = !escaped && stops(*c);
         escaped = !escaped && *c == '\\';
         stops_here
     };
-    text.char_indices().find(stop).map(|(at, _)| at)
+    text.char_indices().find(stop).map_or(text.len(), |(at, _)| at)
 }
 
 #[cfg(test)]
@@ -173,18 +202,27 @@ mod tests {
 
     #[test]
     fn inline_passwords_are_found_and_masked() {
-        for (url, password, masked) in [
-            ("postgresql://u:p@h/db", Some("p"), "postgresql://u:xxxxx@h/db"),
-            ("postgresql://u:p@/ss@h:1/db?x=y", Some("p@/ss"), "postgresql://u:xxxxx@h:1/db?x=y"),
-            ("postgresql://{{username}}:{{password}}@h/db", None, "postgresql://{{username}}:{{password}}@h/db"),
-            ("postgresql://u@h:5432/db?password=p&x=y", Some("p"), "postgresql://u@h:5432/db?password=xxxxx&x=y"),
-            ("host=h password='a b' user=u", Some("'a b'"), "host=h password=xxxxx user=u"),
-            (r"host=h password='a\'b c' user=u", Some(r"'a\'b c'"), "host=h password=xxxxx user=u"),
-            (r"host=h password=a\ b user=u", Some(r"a\ b"), "host=h password=xxxxx user=u"),
-            ("host=h password={{password}}", None, "host=h password={{password}}"),
-            ("postgresql://h:5432/db", None, "postgresql://h:5432/db"),
+        for (url, passwords, masked) in [
+            ("postgresql://u:p@h/db", &["p"][..], "postgresql://u:xxxxx@h/db"),
+            ("postgresql://u:p@/ss@h:1/db?x=y", &["p@/ss"], "postgresql://u:xxxxx@h:1/db?x=y"),
+            ("postgresql://{{username}}:{{password}}@h/db", &[], "postgresql://{{username}}:{{password}}@h/db"),
+            ("postgresql://u@h:5432/db?password=p&x=y", &["p"], "postgresql://u@h:5432/db?password=xxxxx&x=y"),
+            (
+                "postgresql://u:p@h/db?Password=q r&password=",
+                &["p", "q r"],
+                "postgresql://u:xxxxx@h/db?Password=xxxxx&password=",
+            ),
+            ("host=h password='a b' user=u", &["a b"], "host=h password='xxxxx' user=u"),
+            (r"host=h password='a\'b c' user=u", &[r"a\'b c"], "host=h password='xxxxx' user=u"),
+            (r"host=h password=a\ b user=u", &[r"a\ b"], "host=h password=xxxxx user=u"),
+            ("host=h password = p\tPASSWORD='q", &["p", "q"], "host=h password = xxxxx\tPASSWORD='xxxxx"),
+            ("x password='p'password=q", &["p", "q"], "x password='xxxxx'password=xxxxx"),
+            ("host=a://u:p@h password=q", &["q"], "host=a://u:p@h password=xxxxx"),
+            ("host=h password={{password}}", &[], "host=h password={{password}}"),
+            ("password=", &[], "password="),
+            ("postgresql://h:5432/db", &[], "postgresql://h:5432/db"),
         ] {
-            assert_eq!((inline_password(url), mask_password(url).as_str()), (password, masked), "{url}");
+            assert_eq!((inline_passwords(url).as_slice(), mask_passwords(url).as_str()), (passwords, masked), "{url}");
         }
     }
 }

@@ -104,7 +104,7 @@ impl Stored {
         let secret = drivers::find(&self.plugin_name).map_or(&[][..], |spec| spec.secret_fields);
         let shown = |(name, value): (&String, &Value)| {
             let value = match (name.as_str(), value) {
-                ("connection_url", Value::String(url)) => json!(sql::mask_password(url)),
+                ("connection_url", Value::String(url)) => json!(sql::mask_passwords(url)),
                 _ => value.clone(),
             };
             (!secret.contains(&name.as_str())).then(|| (name.clone(), value))
@@ -285,12 +285,12 @@ impl Connections {
         self.forget(name).await;
         let url = stored.details().string("connection_url")?.unwrap_or_default();
         let answer = warning.into_iter().fold(Answer::empty(), Answer::warn);
-        Ok(match sql::inline_password(&url) {
-            Some(_) => answer.warn(
-                "Password found in connection_url, use a templated url to enable root rotation and prevent read access to password information.",
-            ),
-            None => answer,
-        })
+        if sql::inline_passwords(&url).is_empty() {
+            return Ok(answer);
+        }
+        Ok(answer.warn(
+            "Password found in connection_url, use a templated url to enable root rotation and prevent read access to password information.",
+        ))
     }
 
     /// Sets whether the connection is leaving; `false` when there is no such connection.

@@ -48,7 +48,7 @@ impl Probe {
         for url in urls {
             for placeholder in ["{{username}}", "{{password}}"] {
                 if !url.contains(placeholder) {
-                    let url = sql::mask_password(&url);
+                    let url = sql::mask_passwords(&url);
                     return Err(Error::bad_request(format!("login_probe needs {placeholder} in {url:?}")));
                 }
             }
@@ -94,7 +94,7 @@ impl Probe {
                 let url = server.string("connection_url").ok().flatten().unwrap_or_default();
                 failed(&drivers::Error::new(
                     drivers::Kind::Timeout,
-                    format!("no answer from {}", sql::mask_password(&url)),
+                    format!("no answer from {}", sql::mask_passwords(&url)),
                 ))
             };
             if in_time { Ok(()) } else { Err(last.unwrap_or_else(silent)) }

@@ -51,7 +51,7 @@ pub(super) async fn attempt(
 pub(super) fn check_template(fields: &Fields) -> Result<(), drivers::Error> {
     let Some(url) = fields.string("connection_url")? else { return Ok(()) };
     let half = url.contains("{{password}}") && !url.contains("{{username}}");
-    if half || sql::inline_password(&url).is_some() {
+    if half || !sql::inline_passwords(&url).is_empty() {
         let problem = "it must have {{username}} and {{password}} in place of a user and a password of its own, so that \
                        passwords can be changed and logins tried";
         return Err(drivers::Error::config("connection_url", problem));
