@@ -150,9 +150,7 @@ impl Workload {
 #[async_trait]
 pub trait Method: Send + Sync {
     /// What the method answers: nothing else reaches [`Method::handle`] (CONTRIBUTING.md, Routes).
-    fn routes(&self) -> &'static [Route] {
-        &[]
-    }
+    fn routes(&self) -> &'static [Route];
 
     /// Answers a request below `auth/<mount>/`.
     ///

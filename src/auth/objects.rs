@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::role_name;
 use crate::storage::{Error as StorageError, View};
 use crate::wire::{Answer, Error, Fields, Operation};
 
@@ -44,6 +45,17 @@ impl<T: Object> Objects<T> {
     /// What the store says.
     pub async fn get(&self, name: &str) -> Result<Option<T>, Error> {
         Ok(self.view.get(&self.key(name)).await?.map(|(object, _)| object))
+    }
+
+    /// Whether there is an object with that name; none has a name that cannot be.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn has(&self, name: &str) -> Result<bool, Error> {
+        match role_name::normal(name) {
+            Ok(name) => Ok(self.get(&name).await?.is_some()),
+            Err(_) => Ok(false),
+        }
     }
 
     /// All names, sorted.

@@ -6,8 +6,7 @@ use lessor_e2e::cluster::apply;
 use lessor_e2e::eventually::eventually;
 use lessor_e2e::postgres::Postgres;
 
-use super::{BASE, EXPORTS, SOON, in_restricted, note, pod, short_lived};
-use crate::manifests::STAY;
+use super::{BASE, EXPORTS, SOON, in_restricted, note, pod, pod_by_exec, short_lived};
 use crate::workload::author;
 
 /// A web server whose one page is a script that writes a note with what the file holds then.
@@ -32,15 +31,7 @@ async fn a_running_application_hears_of_a_change() {
             note("start in @NS"),
         );
         apply(&client, &namespace, &pod("app", &namespace, &[&BASE[..], &told].concat(), &text)).await.unwrap();
-        let exec = [
-            ("lessor.dev/inject", "true"),
-            ("lessor.dev/role", "app"),
-            ("lessor.dev/mode", "exec"),
-            ("lessor.dev/secret-db", "database/creds/@NS.app"),
-            ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
-        ];
-        let text = format!("{} || exit 8; {STAY}", note("exec in @NS"));
-        apply(&client, &namespace, &pod("exec", &namespace, &exec, &text)).await.unwrap();
+        apply(&client, &namespace, &pod_by_exec(&namespace)).await.unwrap();
 
         let database = Postgres::connect().await;
         let first = author(&database, &client, &namespace, "app", &format!("start in {namespace}")).await;

@@ -17,7 +17,7 @@ use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::namespace::with_temp_ns;
 use serde_json::json;
 
-use crate::manifests::database;
+use crate::manifests::{STAY, database};
 use crate::operator::OPERATOR;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -53,6 +53,18 @@ fn as_it_is(text: String) -> String {
 /// Users that live ten seconds and cannot be renewed beyond.
 fn short_lived(text: String) -> String {
     text.replace("defaultTTL: 1h", "defaultTTL: 10s").replace("maxTTL: 24h", "maxTTL: 10s")
+}
+
+/// A pod in mode `exec`, whose program gets its user in variables and says so in the database.
+fn pod_by_exec(namespace: &str) -> String {
+    let annotations = [
+        ("lessor.dev/inject", "true"),
+        ("lessor.dev/role", "app"),
+        ("lessor.dev/mode", "exec"),
+        ("lessor.dev/secret-db", "database/creds/@NS.app"),
+        ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
+    ];
+    pod("exec", namespace, &annotations, &format!("{} || exit 8; {STAY}", note("exec in @NS")))
 }
 
 /// A pod with annotations whose one container runs a shell text, as `restricted` demands it; `@NS` stands for the namespace.

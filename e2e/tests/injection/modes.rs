@@ -7,7 +7,7 @@ use lessor_e2e::eventually::eventually;
 use lessor_e2e::installed::Installed;
 use lessor_e2e::postgres::Postgres;
 
-use super::{BASE, SOON, as_it_is, in_restricted, note, pod, uid};
+use super::{BASE, SOON, as_it_is, in_restricted, note, pod, pod_by_exec, uid};
 use crate::manifests::STAY;
 use crate::workload::author;
 
@@ -29,15 +29,7 @@ async fn every_mode_starts_with_one_credential() {
             let text = from_file(&format!("{mode} in @NS"));
             apply(&client, &namespace, &pod(mode, &namespace, &annotations, &text)).await.unwrap();
         }
-        let exec = [
-            ("lessor.dev/inject", "true"),
-            ("lessor.dev/role", "app"),
-            ("lessor.dev/mode", "exec"),
-            ("lessor.dev/secret-db", "database/creds/@NS.app"),
-            ("lessor.dev/env-db", "PGUSER=username,PGPASSWORD=password"),
-        ];
-        let text = format!("{} || exit 8; {STAY}", note("exec in @NS"));
-        apply(&client, &namespace, &pod("exec", &namespace, &exec, &text)).await.unwrap();
+        apply(&client, &namespace, &pod_by_exec(&namespace)).await.unwrap();
 
         let (database, engine) = (Postgres::connect().await, Installed::as_operator(&client).await);
         let mut users = Vec::new();

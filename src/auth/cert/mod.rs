@@ -81,10 +81,9 @@ impl Method for Cert {
     }
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {
-        let named = |name: &str| role_name::normal(name).unwrap_or_default();
         match path.split('/').collect::<Vec<_>>()[..] {
-            ["certs", name] => Ok(self.roles.get(&named(name)).await?.is_some()),
-            ["crls", name] => Ok(self.crls.get(&named(name)).await?.is_some()),
+            ["certs", name] => self.roles.has(name).await,
+            ["crls", name] => self.crls.has(name).await,
             _ => Ok(true),
         }
     }

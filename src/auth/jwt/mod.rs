@@ -87,10 +87,7 @@ impl Method for Jwt {
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
-            ["role", name] => match role_name::normal(name) {
-                Ok(name) => Ok(self.roles.get(&name).await?.is_some()),
-                Err(_) => Ok(false),
-            },
+            ["role", name] => self.roles.has(name).await,
             _ => Ok(true),
         }
     }

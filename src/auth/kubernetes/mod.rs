@@ -88,10 +88,7 @@ impl Method for Kubernetes {
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
-            ["role", name] => match role_name::normal(name) {
-                Ok(name) => Ok(self.roles.get(&name).await?.is_some()),
-                Err(_) => Ok(false),
-            },
+            ["role", name] => self.roles.has(name).await,
             // The configuration is updated, never created, as in Vault.
             _ => Ok(true),
         }

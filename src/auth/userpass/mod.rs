@@ -58,10 +58,7 @@ impl Method for Userpass {
 
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
-            ["users", name] => match role_name::normal(name) {
-                Ok(name) => Ok(self.users.get(&name).await?.is_some()),
-                Err(_) => Ok(false),
-            },
+            ["users", name] => self.users.has(name).await,
             _ => Ok(true),
         }
     }

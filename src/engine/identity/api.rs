@@ -97,11 +97,8 @@ impl Identity {
         if let Some(metadata) = fields.string_map("metadata")? {
             entity.metadata = metadata;
         }
-        if let Some(names) = fields.comma_list("policies")? {
-            entity.policies = normal_policies(names);
-            if entity.policies.iter().any(|name| name == "root" || name == policies::WRAPPING) {
-                return Err(Error::bad_request("policies cannot contain root"));
-            }
+        if let Some(policies) = granted(fields)? {
+            entity.policies = policies;
         }
         if let Some(disabled) = fields.bool("disabled")? {
             entity.disabled = disabled;
@@ -273,6 +270,18 @@ impl Identity {
         };
         Ok(found.map_or_else(Answer::empty, |entity| Answer::data(entity.describe(&self.namespace))))
     }
+}
+
+/// The policies that an entity or a group is given, if any were sent.
+///
+/// # Errors
+/// 400 for those that only tokens of the engine's own making have.
+pub(super) fn granted(fields: &Fields) -> Result<Option<Vec<String>>, Error> {
+    let names = fields.comma_list("policies")?.map(normal_policies);
+    if names.iter().flatten().any(|name| name == "root" || name == policies::WRAPPING) {
+        return Err(Error::bad_request("policies cannot contain root"));
+    }
+    Ok(names)
 }
 
 /// The answer of a list whose keys come with something about each.

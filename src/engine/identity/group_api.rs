@@ -5,13 +5,11 @@ use std::sync::{Arc, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use super::api::with_info;
+use super::api::{granted, with_info};
 use super::entity::Entity;
 use super::group::{Group, GroupAlias, GroupType, Groups, ancestors, parents};
 use super::{Identity, Mount};
-use crate::auth::token_params::normal_policies;
 use crate::engine::core::Core;
-use crate::engine::policies;
 use crate::storage::{Error as StorageError, Txn};
 use crate::wire::{Answer, Error, Fields, Operation};
 
@@ -175,11 +173,8 @@ impl Identity {
         if let Some(metadata) = fields.string_map("metadata")? {
             group.metadata = metadata;
         }
-        if let Some(names) = fields.comma_list("policies")? {
-            group.policies = normal_policies(names);
-            if group.policies.iter().any(|name| name == "root" || name == policies::WRAPPING) {
-                return Err(Error::bad_request("policies cannot contain root"));
-            }
+        if let Some(policies) = granted(fields)? {
+            group.policies = policies;
         }
         self.set_members(&mut group, fields).await?;
         group.updated = self.clock.now();

@@ -44,8 +44,8 @@ const VERBS: [(Verb, &str); 6] = [
 ];
 
 impl Block {
-    fn as_json(&self) -> Value {
-        let mut block = json!({ "capabilities": self.capabilities });
+    fn as_map(&self) -> Map<String, Value> {
+        let mut block = Map::from_iter([("capabilities".to_owned(), json!(self.capabilities))]);
         for (name, value, is_set) in [
             ("allowed_parameters", json!(self.allowed), !self.allowed.is_empty()),
             ("denied_parameters", json!(self.denied), !self.denied.is_empty()),
@@ -54,7 +54,7 @@ impl Block {
             ("max_wrapping_ttl", json!(format!("{}s", self.max_wrapping)), self.max_wrapping > 0),
         ] {
             if is_set {
-                block[name] = value;
+                block.insert(name.to_owned(), value);
             }
         }
         block
@@ -63,8 +63,7 @@ impl Block {
     /// The same in HCL.
     fn as_hcl(&self) -> String {
         let mut text = format!("path {:?} {{\n", self.path);
-        let Value::Object(block) = self.as_json() else { unreachable!("a block is an object") };
-        for (name, value) in block {
+        for (name, value) in self.as_map() {
             match value {
                 Value::Object(parameters) => {
                     let rows: Vec<_> = parameters.iter().map(|(name, values)| format!("{name:?} = {values}")).collect();
@@ -81,7 +80,7 @@ fn text(blocks: &BTreeMap<String, Block>, in_hcl: bool) -> String {
     if in_hcl {
         return blocks.values().map(Block::as_hcl).collect();
     }
-    let paths: Map<_, _> = blocks.iter().map(|(path, block)| (path.clone(), block.as_json())).collect();
+    let paths: Map<_, _> = blocks.iter().map(|(path, block)| (path.clone(), Value::from(block.as_map()))).collect();
     json!({ "path": paths }).to_string()
 }
 
