@@ -4,7 +4,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::shown::Shown;
+use super::shown::{Shown, is_authority};
 use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
 use crate::base::{Timestamp, glob, tls};
@@ -102,16 +102,21 @@ impl Role {
         Ok(self.is_named(shown) && self.trusts(shown, now)?)
     }
 
-    /// Whether an authority of this role made the certificate, or it is one of those named here.
+    /// Whether an authority of this role made the certificate, or it is one of those named here. A client's own certificate
+    /// vouches for nobody else: whoever holds its key could then log in under any name.
     fn trusts(&self, shown: &Shown, now: Timestamp) -> Result<bool, tls::Error> {
         let trusted = self.trusted()?;
         let Some((own, others)) = shown.chain.split_first() else { return Ok(false) };
         if trusted.contains(own) {
             return Ok(shown.is_current(now));
         }
+        let authorities: Vec<_> = trusted.into_iter().filter(is_authority).collect();
+        if authorities.is_empty() {
+            return Ok(false);
+        }
         let seconds = u64::try_from(now.as_second()).unwrap_or(0);
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        Ok(tls::client_verifier(&trusted)?.verify_client_cert(own, others, now).is_ok())
+        Ok(tls::client_verifier(&authorities)?.verify_client_cert(own, others, now).is_ok())
     }
 
     /// Whether the certificate's names are those that are allowed; a list that is empty allows all.

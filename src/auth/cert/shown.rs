@@ -96,6 +96,11 @@ impl Shown {
     }
 }
 
+/// Whether a certificate says that its key makes others (RFC 5280, 4.2.1.9), which a verifier never asks of its trust anchors.
+pub(super) fn is_authority(certificate: &CertificateDer<'static>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, certificate)| certificate.is_ca())
+}
+
 fn first<'a>(mut names: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>) -> String {
     names.next().and_then(|name| name.as_str().ok()).unwrap_or_default().to_owned()
 }

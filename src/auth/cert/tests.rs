@@ -28,6 +28,10 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 
 /// A client's certificate, with everything that roles can ask for.
 fn client(authority: &CertifiedIssuer<'static, KeyPair>, serial: u64) -> rcgen::Certificate {
+    client_params(serial).signed_by(&KeyPair::generate().unwrap(), authority).unwrap()
+}
+
+fn client_params(serial: u64) -> CertificateParams {
     let mut params = CertificateParams::new(vec!["web.example".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "web-1");
     params.distinguished_name.push(DnType::OrganizationalUnitName, "shop");
@@ -37,7 +41,7 @@ fn client(authority: &CertifiedIssuer<'static, KeyPair>, serial: u64) -> rcgen::
     params.serial_number = Some(SerialNumber::from(serial));
     params.use_authority_key_identifier_extension = true;
     (params.not_before, params.not_after) = (date(NOW - 50), date(NOW + 1000));
-    params.signed_by(&KeyPair::generate().unwrap(), authority).unwrap()
+    params
 }
 
 struct Fixture {
@@ -157,6 +161,21 @@ async fn a_clients_own_certificate_can_be_trusted_and_any_can_be_revoked() {
     fixture.set("crls/a", json!({ "crl": pem })).await.unwrap();
     assert!(fixture.login(&sister, "").await.is_err() && fixture.login(&own, "").await.is_ok());
     assert!(fixture.set("crls/b", json!({ "crl": "x" })).await.unwrap_err().contains("not a revocation list"));
+}
+
+#[tokio::test]
+async fn a_clients_own_certificate_vouches_for_nobody_else() {
+    let (fixture, authority) = (Fixture::new(), authority("a"));
+    let own = CertifiedIssuer::signed_by(client_params(7), KeyPair::generate().unwrap(), &authority).unwrap();
+    let mut other = CertificateParams::default();
+    other.distinguished_name.push(DnType::CommonName, "admin");
+    (other.not_before, other.not_after) = (date(NOW - 50), date(NOW + 1000));
+    let forged = other.signed_by(&KeyPair::generate().unwrap(), &own).unwrap();
+    fixture.set("certs/one", json!({ "certificate": own.pem() })).await.unwrap();
+    assert!(fixture.login(own.as_ref(), "").await.is_ok());
+    assert!(fixture.login(&forged, "").await.is_err());
+    fixture.set("certs/one", json!({ "certificate": format!("{}{}", authority.pem(), own.pem()) })).await.unwrap();
+    assert!(fixture.login(&forged, "").await.is_err());
 }
 
 #[tokio::test]
