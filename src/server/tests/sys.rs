@@ -139,6 +139,25 @@ async fn mounts_move_with_what_they_store() {
 }
 
 #[tokio::test]
+async fn login_methods_take_sudo_whatever_path_names_them() {
+    let server = Server::start().await;
+    server.root("POST", "sys/auth/userpass", json!({ "type": "userpass" })).await;
+    let policy = "path \"sys/mounts/*\" { capabilities = [\"create\", \"read\", \"update\", \"delete\"] }";
+    let token = server.token_with("mounts", policy).await;
+    for (method, path, body) in [
+        ("POST", "sys/mounts/auth/other", json!({ "type": "userpass" })),
+        ("DELETE", "sys/mounts/auth/userpass", Value::Null),
+        ("GET", "sys/mounts/auth/userpass", Value::Null),
+    ] {
+        assert_eq!(server.ask(&token, method, path, body).await.status, 400, "{method} {path}");
+    }
+    let methods = server.root("GET", "sys/auth", Value::Null).await.body["data"].clone();
+    assert_eq!(methods.as_object().unwrap().keys().collect::<Vec<_>>(), ["token/", "userpass/"]);
+    let tuned = server.ask(&token, "GET", "sys/mounts/auth/userpass/tune", Value::Null).await;
+    assert_eq!(tuned.status, 200, "settings are shown here, too");
+}
+
+#[tokio::test]
 async fn the_catalogue_names_what_can_be_mounted() {
     let server = Server::start().await;
     let all = server.root("GET", "sys/plugins/catalog", Value::Null).await.body;
