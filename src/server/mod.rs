@@ -14,6 +14,7 @@ pub mod run;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
@@ -23,7 +24,12 @@ use http::{Request, StatusCode, header};
 
 use crate::base::Random;
 use crate::engine::Engine;
+use crate::engine::request::{Incoming, Reply};
 use crate::wire::{Error, Kind};
+
+/// How long a request may take to be sent (vault-api.md 0.1): without an end, callers without a token could fill the memory with
+/// bodies that are never whole.
+const SENDING: Duration = Duration::from_secs(90);
 
 /// What every request needs.
 #[derive(Clone)]
@@ -74,12 +80,13 @@ async fn serve(
     let namespace = request.headers().get("x-vault-namespace").cloned();
     let id = shared.random.uuid();
     let access = access.map(|Extension(access)| access).unwrap_or_default();
-    let asked = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer), id.clone()).await;
+    let asking = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer), id.clone());
+    let late = |_| Err(Error::bad_request(format!("the request was not sent within {} s", SENDING.as_secs())));
+    let asked = tokio::time::timeout(SENDING, asking).await.unwrap_or_else(late);
     let counted = asked.as_ref().ok().and_then(|asked| Some((shared.engine.counted_path(asked)?, asked.address)));
     let result = match asked {
         Ok(incoming) if access.closes(&incoming.path) => Err(Error::silent(Kind::Unsupported)),
-        Ok(incoming) if access.open_metrics && incoming.is_for_metrics() => shared.engine.metrics(&incoming).await,
-        Ok(incoming) => shared.engine.handle(incoming).await,
+        Ok(incoming) => answered(shared.engine.clone(), access, incoming).await,
         Err(error) => Err(error),
     };
     let mut response = match result {
@@ -96,6 +103,19 @@ async fn serve(
         response.headers_mut().insert("x-vault-namespace", namespace);
     }
     response
+}
+
+/// Answers in a task of its own: a client that hangs up must not cut a change in two, of which the store has the one half
+/// and memory lacks the other. What nobody waits for any more is dropped, and with it the lease that it holds.
+async fn answered(engine: Arc<Engine>, access: Access, incoming: Incoming) -> Result<Reply, Error> {
+    let answering = async move {
+        match access.open_metrics && incoming.is_for_metrics() {
+            true => engine.metrics(&incoming).await,
+            false => engine.handle(incoming).await,
+        }
+    };
+    let interrupted = |error| Error::internal("the request was interrupted").caused_by(error);
+    tokio::spawn(answering).await.map_err(interrupted)?
 }
 
 /// The path without doubled slashes, if it has any.

@@ -1,6 +1,7 @@
 //! The API over real HTTP: envelopes, status codes and error texts as Vault's clients know them.
 
 mod audit;
+mod hangups;
 mod identity;
 mod kv;
 mod logins;
