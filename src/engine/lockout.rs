@@ -16,6 +16,9 @@ use crate::wire::{Error, Fields};
 /// How many names with failures are remembered: whoever tries more forgets those that he began with.
 const REMEMBERED: usize = 10_000;
 
+/// The longest name that is remembered, in bytes: nobody has checked that it is anybody's.
+const LONGEST_NAME: usize = 1024;
+
 /// A mount's `user_lockout_config`; what is not set is Vault's default. Durations are whole seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -129,16 +132,37 @@ impl Lockouts {
         self.locked.read().unwrap_or_else(PoisonError::into_inner).get(who).copied()
     }
 
+    fn is_locked(&self, who: &Who, config: &Config) -> bool {
+        !config.is_off() && self.until(who).is_some_and(|until| until > self.clock.now())
+    }
+
     /// Lets a login be tried, or not.
     ///
     /// # Errors
-    /// 403 while the name is locked out.
+    /// 403 while the name is locked out; 400 for one that is too long to be remembered.
     pub async fn admit(&self, who: &Who, config: &Config) -> Result<(), Error> {
+        if who.name.len() > LONGEST_NAME {
+            return Err(Error::bad_request(format!("the name is longer than {LONGEST_NAME} bytes")));
+        }
+        if self.is_locked(who, config) {
+            return Err(Error::denied());
+        }
         match self.until(who) {
             None => Ok(()),
-            Some(until) if until > self.clock.now() && !config.is_off() => Err(Error::denied()),
             Some(_) => self.unlock(who).await,
         }
+    }
+
+    /// A login succeeded: the next failure is a first one.
+    ///
+    /// # Errors
+    /// 403 when the name was locked meanwhile: of many guesses at once, only those before the last allowed failure count.
+    pub fn succeeded(&self, who: &Who, config: &Config) -> Result<(), Error> {
+        if self.is_locked(who, config) {
+            return Err(Error::denied());
+        }
+        self.forget(who);
+        Ok(())
     }
 
     /// Counts a login that failed; the one that reaches the threshold locks the name.
@@ -150,10 +174,21 @@ impl Lockouts {
             return Ok(());
         }
         let until = add(self.clock.now(), config.duration());
-        self.view.put(&who.key(), &until).await?;
         self.forget(&who);
         tracing::warn!(mount = who.accessor, %until, "too many failed logins: a name is locked out");
-        self.locked.write().unwrap_or_else(PoisonError::into_inner).insert(who, until);
+        // Before the store is slow about it: others guess at the same time.
+        self.locked.write().unwrap_or_else(PoisonError::into_inner).insert(who.clone(), until);
+        self.view.put(&who.key(), &until).await?;
+        self.forget_ended().await
+    }
+
+    /// Removes locks that are over: whoever locks made-up names never asks for them again.
+    async fn forget_ended(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let locked = self.locked.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for (who, _) in locked.iter().filter(|(_, until)| **until <= now) {
+            self.unlock(who).await?;
+        }
         Ok(())
     }
 
@@ -173,8 +208,7 @@ impl Lockouts {
         entry.count
     }
 
-    /// A login succeeded: the next failure is a first one.
-    pub fn forget(&self, who: &Who) {
+    fn forget(&self, who: &Who) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
     }
 
@@ -273,7 +307,7 @@ mod tests {
     async fn a_success_or_time_begins_the_count_anew() {
         let fixture = Fixture::new().await;
         fixture.fail(4, "a", &Config::default()).await;
-        fixture.lockouts.forget(&who("a"));
+        fixture.lockouts.succeeded(&who("a"), &Config::default()).unwrap();
         fixture.fail(4, "a", &Config::default()).await;
         fixture.minutes(15);
         fixture.fail(4, "a", &Config::default()).await;
@@ -294,8 +328,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_many_guesses_at_once_only_the_first_count() {
+        let fixture = Fixture::new().await;
+        let config = Config::default();
+        for _ in 0..9 {
+            fixture.lockouts.admit(&who("a"), &config).await.unwrap();
+        }
+        fixture.fail(5, "a", &config).await;
+        assert!(fixture.lockouts.succeeded(&who("a"), &config).is_err(), "the right one came too late");
+        fixture.minutes(15);
+        assert!(fixture.lockouts.succeeded(&who("a"), &config).is_ok());
+    }
+
+    #[tokio::test]
+    async fn locks_of_made_up_names_go_when_they_are_over() {
+        let fixture = Fixture::new().await;
+        for name in ["a", "b"] {
+            fixture.fail(5, name, &Config::default()).await;
+        }
+        fixture.minutes(15);
+        fixture.fail(5, "c", &Config::default()).await;
+        assert_eq!(fixture.view.keys("").await.unwrap(), ["auth_userpass_1/c"]);
+    }
+
+    #[tokio::test]
     async fn many_names_do_not_fill_the_memory() {
         let fixture = Fixture::new().await;
+        assert!(!fixture.admitted(&"x".repeat(LONGEST_NAME + 1)).await);
         for number in 0..REMEMBERED + 10 {
             fixture.lockouts.count(&who(&number.to_string()), &Config::default());
         }

@@ -45,10 +45,7 @@ impl Core {
     async fn note_outcome(&self, who: &Who, config: &Config, outcome: &Result<Outcome, Error>) -> Result<(), Error> {
         match outcome {
             Err(error) if error.kind() == Kind::Credentials => self.lockouts.failed(who.clone(), config).await,
-            Ok(Outcome::Login(_)) => {
-                self.lockouts.forget(who);
-                Ok(())
-            }
+            Ok(Outcome::Login(_)) => self.lockouts.succeeded(who, config),
             _ => Ok(()),
         }
     }
