@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::filter;
+use super::{filter, names};
 use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
 use crate::base::tls::{self, ClientTls, Versions};
@@ -253,7 +253,8 @@ impl Config {
 
     /// A name in the form in which it is compared.
     pub fn normal(&self, name: &str) -> String {
-        if self.case_sensitive_names { name.to_owned() } else { name.to_lowercase() }
+        let name = names::spaced(name);
+        if self.case_sensitive_names { name } else { name.to_lowercase() }
     }
 }
 
@@ -276,6 +277,14 @@ mod tests {
             (&shown["userattr"], &shown["deny_null_bind"], &shown["request_timeout"]),
             (&json!("cn"), &json!(true), &json!(90))
         );
+    }
+
+    #[test]
+    fn names_are_compared_without_case_and_odd_spaces() {
+        for name in ["Ann Lee", " ann  lee", "ANN LEE "] {
+            assert_eq!(Config::default().normal(name), "ann lee", "{name:?}");
+        }
+        assert_eq!(merged(json!({ "case_sensitive_names": true })).unwrap().normal(" Ann"), "Ann");
     }
 
     #[test]

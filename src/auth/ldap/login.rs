@@ -142,11 +142,11 @@ impl Search<'_, '_> {
 
     async fn alias(&mut self, dn: &str) -> Result<String, Error> {
         if self.config.username_as_alias {
-            return Ok(self.name.to_owned());
+            return Ok(self.config.normal(self.name));
         }
         let entry = self.directory.read(dn, &self.config.userattr).await.map_err(failed)?;
         let values = entry.map(|entry| values(&entry, &self.config.userattr)).unwrap_or_default();
-        Ok(values.into_iter().next().map_or_else(|| self.name.to_owned(), |value| self.config.normal(&value)))
+        Ok(values.into_iter().next().map_or_else(|| self.config.normal(self.name), |value| self.config.normal(&value)))
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 mod directory;
 mod filter;
 mod login;
+mod names;
 mod people;
 mod routes;
 
@@ -77,7 +78,7 @@ impl Method for LdapMethod {
 
     // Most directories take any case for the same name, so that each is locked whatever its case.
     fn login_name(&self, request: &Request) -> Option<String> {
-        login_name(&request.path).map(str::to_lowercase)
+        login_name(&request.path).map(names::folded)
     }
 
     async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<(), Error> {
