@@ -171,12 +171,14 @@ pub trait Method: Send + Sync {
         None
     }
 
-    /// Whether a token that this method made may still be prolonged.
+    /// Whether a token that this method made may still be prolonged, and the groups of its owner by now ([`Login::groups`])
+    /// where the method can tell them without a login: a group's policies must not outlive membership for as long as a token
+    /// is renewed.
     ///
     /// # Errors
     /// As Vault's method of this type refuses.
-    async fn check_renewal(&self, _renewal: &Renewal<'_>) -> Result<(), Error> {
-        Ok(())
+    async fn check_renewal(&self, _renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
+        Ok(None)
     }
 }
 

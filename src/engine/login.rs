@@ -85,6 +85,9 @@ impl Core {
         let caller =
             Caller { address: incoming.address, certificates: incoming.certificates.clone(), ..Caller::default() };
         let renewal = Renewal { metadata: &token.meta, policies: &token.policies, caller: &caller };
-        mounted.plugin.check_renewal(&renewal).await
+        if let Some(groups) = mounted.plugin.check_renewal(&renewal).await? {
+            self.identity.note_groups(&token.entity_id, &mounted.entry.accessor, groups).await?;
+        }
+        Ok(())
     }
 }

@@ -88,7 +88,7 @@ impl Method for Cert {
         }
     }
 
-    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<(), Error> {
+    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
         let told = |key: &str| renewal.metadata.get(key).map(String::as_str).unwrap_or_default();
         let role = self.roles.get(told("cert_name")).await?;
         if !self.config().await?.disable_binding {
@@ -102,7 +102,7 @@ impl Method for Cert {
                 return Err(other());
             }
         }
-        renewal.check_policies(role.as_ref().map(|role| &role.token))
+        renewal.check_policies(role.as_ref().map(|role| &role.token)).map(|()| None)
     }
 }
 

@@ -92,10 +92,10 @@ impl Method for Jwt {
         }
     }
 
-    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<(), Error> {
+    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
         let name = renewal.metadata.get("role").map(String::as_str).unwrap_or_default();
         match self.roles.get(name).await? {
-            Some(_) => Ok(()),
+            Some(_) => Ok(None),
             None => Err(Error::bad_request(format!("role {name} does not exist during renewal"))),
         }
     }

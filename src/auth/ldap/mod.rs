@@ -76,21 +76,21 @@ impl Method for LdapMethod {
         }
     }
 
-    // Most directories take any case for the same name, so that each is locked whatever its case.
+    // Whatever the configuration says: a spelling more must not be five guesses more.
     fn login_name(&self, request: &Request) -> Option<String> {
         login_name(&request.path).map(names::folded)
     }
 
-    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<(), Error> {
+    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
         let config = self.config().await?;
         if config.binddn.is_empty() || config.bindpass.is_empty() {
             // Only people themselves could ask the directory, and their password is not kept.
-            return Ok(());
+            return Ok(None);
         }
         let name = renewal.metadata.get("username").map(String::as_str).unwrap_or_default();
         let person = login::find(&config, name, None).await?;
-        let (token, _) = self.entitled(&config, name, &person).await?;
-        renewal.check_policies(Some(&token))
+        let (token, groups) = self.entitled(&config, name, &person).await?;
+        renewal.check_policies(Some(&token)).map(|()| Some(groups))
     }
 }
 

@@ -67,10 +67,10 @@ impl Method for Userpass {
         role_name::normal(request.path.strip_prefix("login/")?).ok()
     }
 
-    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<(), Error> {
+    async fn check_renewal(&self, renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
         let name = renewal.metadata.get("username").map(String::as_str).unwrap_or_default();
         let user = self.users.get(name).await?;
-        renewal.check_policies(user.as_ref().map(|user| &user.token))
+        renewal.check_policies(user.as_ref().map(|user| &user.token)).map(|()| None)
     }
 }
 

@@ -237,21 +237,23 @@ impl Identity {
             Some(id) => Some(self.fresh_by_id(&id).await?.ok_or_else(invalid)?),
             None => None,
         };
-        if let Some(owner) = owner.filter(|owner| target.as_ref().is_none_or(|target| target.id != owner.id)) {
-            let mut without = owner.clone();
-            without.aliases.retain(|other| other.id != alias.id);
-            self.commit(Some(&owner), Some(without)).await?;
-        }
         let mut entity = target.clone().unwrap_or_else(|| self.blank());
         let doubled = |other: &Alias| other.id != alias.id && other.mount_accessor == alias.mount_accessor;
         if entity.aliases.iter().any(doubled) {
             return Err(Error::bad_request("entity already has an alias of this mount"));
         }
         let answer = json!({ "id": alias.id, "canonical_id": entity.id });
+        let mut changes = Vec::new();
+        if let Some(owner) = owner.filter(|owner| owner.id != entity.id) {
+            let mut without = owner.clone();
+            without.aliases.retain(|other| other.id != alias.id);
+            changes.push((Some(owner), Some(without)));
+        }
         entity.aliases.retain(|other| other.id != alias.id);
         entity.aliases.push(alias);
         entity.updated = self.clock.now();
-        self.commit(target.as_ref(), Some(entity)).await?;
+        changes.push((target, Some(entity)));
+        self.commit_all(changes).await?;
         Ok(Answer::data(answer))
     }
 

@@ -141,7 +141,7 @@ impl Identity {
     }
 
     /// Creates, or updates the group that the path, an `id` or a `name` means; fields that are left out stay as they are.
-    async fn write_group(&self, place: Option<(&str, &str)>, fields: &Fields) -> Result<Answer, Error> {
+    pub(super) async fn write_group(&self, place: Option<(&str, &str)>, fields: &Fields) -> Result<Answer, Error> {
         let _one_writer = self.writing.lock().await;
         let id = fields.string("id")?.filter(|id| !id.is_empty());
         let name = fields.string("name")?.filter(|name| !name.is_empty());
@@ -274,7 +274,7 @@ impl Identity {
     }
 
     /// Creates or updates; without `canonical_id` a new alias gets a group of its own.
-    async fn write_group_alias(
+    pub(super) async fn write_group_alias(
         &self,
         id: Option<String>,
         mount: Option<Mount>,

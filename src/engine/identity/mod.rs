@@ -171,6 +171,21 @@ impl Identity {
         Ok(Arc::new(self.with_groups(entity)))
     }
 
+    /// Notes what a login mount tells of the groups of an entity without a login of it.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn note_groups(&self, entity: &str, accessor: &str, groups: Vec<String>) -> Result<(), StorageError> {
+        let _one_writer = self.writing.lock().await;
+        let Some(before) = self.fresh_by_id(entity).await? else { return Ok(()) };
+        let mut after = before.clone();
+        match after.aliases.iter_mut().find(|alias| alias.mount_accessor == accessor) {
+            Some(alias) if alias.groups != groups => alias.groups = groups,
+            _ => return Ok(()),
+        }
+        self.commit(Some(&before), Some(after)).await
+    }
+
     fn blank(&self) -> Entity {
         let (id, now) = (self.random.uuid(), self.clock.now());
         Entity {
@@ -199,14 +214,20 @@ impl Identity {
 
     /// Replaces an entity and its index entries; the caller holds the lock of writers.
     async fn commit(&self, before: Option<&Entity>, after: Option<Entity>) -> Result<(), StorageError> {
+        self.commit_all(vec![(before.cloned(), after)]).await
+    }
+
+    /// Replaces several entities, each as it was by what it is now, in one transaction; the caller holds the lock of writers.
+    async fn commit_all(&self, changes: Vec<(Option<Entity>, Option<Entity>)>) -> Result<(), StorageError> {
         let mut txn = Txn::default();
-        if let Some(entity) = before {
+        for entity in changes.iter().filter_map(|(before, _)| before.as_ref()) {
             self.view.stage_delete(&mut txn, &format!("entity/{}", entity.id));
             for key in indexes(entity) {
                 self.view.stage_delete(&mut txn, &key);
             }
         }
-        if let Some(entity) = &after {
+        // After all that goes: an alias may move from one to another.
+        for entity in changes.iter().filter_map(|(_, after)| after.as_ref()) {
             self.view.stage_put(&mut txn, &format!("entity/{}", entity.id), entity)?;
             for key in indexes(entity) {
                 self.view.stage_put(&mut txn, &key, &entity.id)?;
@@ -214,10 +235,7 @@ impl Identity {
         }
         self.view.store().commit(txn).await?;
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entity) = before {
-            cache.remove(&entity.id);
-        }
-        if let Some(entity) = after {
+        for entity in changes.into_iter().flat_map(|(before, after)| [before, after]).flatten() {
             cache.remove(&entity.id);
         }
         Ok(())
@@ -246,4 +264,35 @@ fn indexes(entity: &Entity) -> Vec<String> {
     let aliases =
         aliases.flat_map(|alias| [format!("alias/{}", alias.id), login_key(&alias.mount_accessor, &alias.name)]);
     aliases.chain([name_key(&entity.name)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::base::clock::ManualClock;
+    use crate::base::random::SeededRandom;
+    use crate::storage::memory::Memory;
+
+    #[tokio::test]
+    async fn the_policies_of_a_group_end_with_what_its_mount_tells() {
+        let view = View::new(Arc::new(Memory::default()), "identity/");
+        let (clock, random) = (ManualClock::new(Timestamp::UNIX_EPOCH), SeededRandom::new(1));
+        let identity = Identity::load(view, "root", Arc::new(clock), Arc::new(random)).await.unwrap();
+        let mount = Mount { accessor: "auth_ldap_1".into(), kind: "ldap".into(), path: "auth/ldap/".into() };
+        let fields = |value: Value| value.as_object().unwrap().clone().into();
+        let group = json!({ "name": "g", "type": "external", "policies": "p" });
+        let made = identity.write_group(None, &fields(group)).await.unwrap().data.unwrap();
+        let alias = json!({ "name": "devs", "canonical_id": made["id"] });
+        identity.write_group_alias(None, Some(mount.clone()), &fields(alias)).await.unwrap();
+        let login = auth::Alias { name: "sam".into(), ..auth::Alias::default() };
+        let entity = identity.of_login(&mount, &login, &["devs".to_owned()]).await.unwrap();
+        assert_eq!(entity.identity_policies(), ["p"]);
+        identity.note_groups(&entity.id, "auth_ldap_2", Vec::new()).await.unwrap();
+        assert_eq!(identity.get(&entity.id).await.unwrap().unwrap().identity_policies(), ["p"], "another mount");
+        identity.note_groups(&entity.id, &mount.accessor, Vec::new()).await.unwrap();
+        assert!(identity.get(&entity.id).await.unwrap().unwrap().identity_policies().is_empty());
+    }
 }

@@ -124,6 +124,19 @@ async fn entities_and_aliases_are_made_before_the_first_login() {
 }
 
 #[tokio::test]
+async fn an_alias_that_cannot_move_stays_where_it_is() {
+    let server = Server::start().await;
+    let (accessor, auth) = server.known_login().await;
+    let role_id = server.root("GET", "auth/approle/role/r/role-id", Value::Null).await.body["data"]["role_id"].clone();
+    let other = json!({ "name": "other", "mount_accessor": accessor });
+    let other = server.root("POST", "identity/entity-alias", other).await.body["data"]["canonical_id"].clone();
+    let alias = json!({ "name": role_id, "canonical_id": other, "mount_accessor": accessor });
+    let refused = server.root("POST", "identity/entity-alias", alias).await;
+    assert_eq!((refused.status, refused.error()), (400, "entity already has an alias of this mount"));
+    assert_eq!(server.login_again().await["entity_id"], auth["entity_id"]);
+}
+
+#[tokio::test]
 async fn identity_routes_ask_for_a_token_that_has_the_capability() {
     let server = Server::start().await;
     let bare = server.token_with("bare", "path \"a\" { capabilities = [\"read\"] }").await;
