@@ -119,6 +119,9 @@ impl Core {
 
     async fn method(&self, path: &str, incoming: &Incoming, fields: Fields, session: &Session) -> Result<Reply, Error> {
         let (mounted, rest) = self.methods.route(path).ok_or_else(|| no_route(&incoming.path))?;
+        if mounted.entry.tainted {
+            return Err(no_route(&incoming.path));
+        }
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
         self.outcome(mounted.plugin.handle(request).await?, &incoming.path, &mounted.entry).await

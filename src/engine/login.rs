@@ -15,7 +15,8 @@ impl Core {
     /// The method that answers `path` without a token, and the rest of the path.
     pub(super) fn login_path(&self, path: &str) -> Option<(Arc<mount::Mounted<dyn Method>>, String)> {
         let (mounted, rest) = self.methods.route(path.strip_prefix("auth/")?)?;
-        mounted.plugin.is_login(rest).then(|| (mounted, rest.to_owned()))
+        let open = !mounted.entry.tainted && mounted.plugin.is_login(rest);
+        open.then(|| (mounted, rest.to_owned()))
     }
 
     pub(super) async fn login(
@@ -72,6 +73,11 @@ impl Core {
         }
         token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
         let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
+        if self.methods.get(&mount.path).is_none_or(|now| now.entry.uuid != mount.uuid || now.entry.tainted) {
+            // It was removed while this login was under way, which may have been too late for the end of all its tokens.
+            self.leases.end_token(&self.tokens.hash(&made.id)).await?;
+            return Err(Error::denied());
+        }
         let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
         let auth = entity.iter().fold(auth, |auth, entity| entity.complete(auth));
         Ok(Reply::auth(auth, made.warnings))

@@ -206,41 +206,74 @@ impl<P: ?Sized> Table<P> {
     /// # Errors
     /// 400 when the path is in use or overlaps another mount, or no plug-in has the type.
     pub async fn add(&self, entry: Entry) -> Result<(), Error> {
-        let taken = |other: &str| entry.path.starts_with(other) || other.starts_with(&entry.path);
-        if let Some(other) = self.all().iter().find(|mounted| taken(&mounted.entry.path)) {
-            return Err(Error::bad_request(format!("path is already in use at {}", other.entry.path)));
-        }
-        let plugin = self.open(&entry)?;
         self.change(|mounts| {
-            mounts.insert(entry.path.clone(), Arc::new(Mounted { entry: entry.clone(), plugin: plugin.clone() }));
+            check_free(mounts, &entry.path)?;
+            let plugin = self.open(&entry)?;
+            mounts.insert(entry.path.clone(), Arc::new(Mounted { entry, plugin }));
+            Ok(())
         })
         .await
     }
 
-    /// Replaces the entry of a mount (tune, taint), its plug-in staying open.
+    /// Changes the entry of a mount (tune, taint) as it is at that moment, its plug-in staying open; an absent one is fine.
+    ///
+    /// # Errors
+    /// What the change and the store say.
+    pub async fn amend(&self, path: &str, change: impl FnOnce(&mut Entry) -> Result<(), Error>) -> Result<(), Error> {
+        self.replace(path, change, |mounted, _| Ok(mounted.plugin.clone())).await
+    }
+
+    /// Lets a mount answer nothing more, or again; an absent one is fine.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn update(&self, entry: Entry) -> Result<(), Error> {
-        self.change(|mounts| {
-            if let Some(mounted) = mounts.get(&entry.path) {
-                let mounted = Mounted { entry: entry.clone(), plugin: mounted.plugin.clone() };
-                mounts.insert(entry.path.clone(), Arc::new(mounted));
-            }
+    pub async fn taint(&self, path: &str, tainted: bool) -> Result<(), Error> {
+        self.amend(path, |entry| {
+            entry.tainted = tainted;
+            Ok(())
         })
         .await
     }
 
-    /// As [`Table::update`], but with a plug-in opened anew, for options that the plug-in looks at.
+    /// Moves a mount, with a plug-in opened anew. It is one write: a crash leaves the mount at one of the two paths, and
+    /// never what it stores without a mount.
     ///
     /// # Errors
-    /// 400 when no plug-in has the type; what the store says.
-    pub async fn reopen(&self, entry: Entry) -> Result<(), Error> {
-        let plugin = self.open(&entry)?;
+    /// 400 when nothing is at `from` any more, or the other path is in use; what the store says.
+    pub async fn relocate(&self, from: &str, to: &str) -> Result<(), Error> {
         self.change(|mounts| {
-            if mounts.contains_key(&entry.path) {
-                mounts.insert(entry.path.clone(), Arc::new(Mounted { entry: entry.clone(), plugin: plugin.clone() }));
-            }
+            let missing = || Error::bad_request(format!("no matching mount at {from:?}"));
+            let mounted = mounts.remove(from).ok_or_else(missing)?;
+            check_free(mounts, to)?;
+            let entry = Entry { path: to.to_owned(), tainted: false, ..mounted.entry.clone() };
+            let plugin = self.open(&entry)?;
+            mounts.insert(to.to_owned(), Arc::new(Mounted { entry, plugin }));
+            Ok(())
+        })
+        .await
+    }
+
+    /// As [`Table::amend`], but with a plug-in opened anew, for options that the plug-in looks at.
+    ///
+    /// # Errors
+    /// 400 when no plug-in has the type; what the change and the store say.
+    pub async fn reopen(&self, path: &str, change: impl FnOnce(&mut Entry) -> Result<(), Error>) -> Result<(), Error> {
+        self.replace(path, change, |_, entry| self.open(entry)).await
+    }
+
+    async fn replace(
+        &self,
+        path: &str,
+        change: impl FnOnce(&mut Entry) -> Result<(), Error>,
+        plugin: impl FnOnce(&Mounted<P>, &Entry) -> Result<Arc<P>, Error>,
+    ) -> Result<(), Error> {
+        self.change(|mounts| {
+            let Some(mounted) = mounts.get(path) else { return Ok(()) };
+            let mut entry = mounted.entry.clone();
+            change(&mut entry)?;
+            let plugin = plugin(mounted, &entry)?;
+            mounts.insert(path.to_owned(), Arc::new(Mounted { entry, plugin }));
+            Ok(())
         })
         .await
     }
@@ -256,20 +289,28 @@ impl<P: ?Sized> Table<P> {
     pub async fn remove(&self, path: &str) -> Result<(), Error> {
         self.change(|mounts| {
             mounts.remove(path);
+            Ok(())
         })
         .await
     }
 
-    async fn change(&self, apply: impl Fn(&mut Mounts<P>)) -> Result<(), Error> {
+    async fn change(&self, apply: impl FnOnce(&mut Mounts<P>) -> Result<(), Error>) -> Result<(), Error> {
         let _one_writer = self.writing.lock().await;
         let before = self.snapshot();
         let mut mounts = before.0.clone();
-        apply(&mut mounts);
+        apply(&mut mounts)?;
         let entries: Vec<_> = mounts.values().map(|mounted| mounted.entry.clone()).collect();
         self.view.put_if(self.key, &entries, before.1).await?;
         let version = self.view.get::<Value>(self.key).await?.map_or(0, |(_, version)| version);
         *self.mounts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new((mounts, version));
         Ok(())
+    }
+}
+
+fn check_free<P: ?Sized>(mounts: &Mounts<P>, path: &str) -> Result<(), Error> {
+    match mounts.keys().find(|other| path.starts_with(*other) || other.starts_with(path)) {
+        Some(other) => Err(Error::bad_request(format!("path is already in use at {other}"))),
+        None => Ok(()),
     }
 }
 
@@ -383,6 +424,43 @@ mod tests {
         }
         let unknown = Entry { kind: "nosuch".into(), ..entry("z") };
         assert_eq!(table.add(unknown).await.unwrap_err().to_string(), "plugin not found in the catalog: nosuch");
+    }
+
+    #[tokio::test]
+    async fn a_tune_leaves_a_mount_that_is_being_removed_as_it_is() {
+        let table = table().await;
+        table.add(entry("a")).await.unwrap();
+        let describe = |entry: &mut Entry| {
+            entry.description = "d".into();
+            Ok(())
+        };
+        let (tainted, tuned) = tokio::join!(table.taint("a/", true), table.amend("a/", describe));
+        assert!(tainted.is_ok() && tuned.is_ok());
+        table.reopen("a/", describe).await.unwrap();
+        let after = &table.get("a/").unwrap().entry;
+        assert!(after.tainted && after.description == "d");
+    }
+
+    #[tokio::test]
+    async fn of_two_mounts_at_one_path_one_is_refused() {
+        let table = table().await;
+        let (first, second) = tokio::join!(table.add(entry("a/b")), table.add(entry("a")));
+        assert!(first.is_ok() && second.is_err());
+        assert_eq!(table.all().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_mount_that_moves_keeps_what_it_stores() {
+        let table = table().await;
+        table.add(entry("a")).await.unwrap();
+        table.add(entry("c")).await.unwrap();
+        table.taint("a/", true).await.unwrap();
+        let before = table.get("a/").unwrap().entry.clone();
+        assert!(table.relocate("a/", "c/d/").await.is_err() && table.get("a/").is_some());
+        table.relocate("a/", "a/b/").await.unwrap();
+        let after = table.get("a/b/").unwrap().entry.clone();
+        assert_eq!((after.uuid, after.tainted, table.get("a/").is_some()), (before.uuid, false, false));
+        assert!(table.relocate("a/", "e/").await.is_err());
     }
 
     #[tokio::test]

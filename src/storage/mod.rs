@@ -8,6 +8,8 @@ pub mod barrier;
 pub mod cipher;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub mod dying;
 pub mod embedded;
 pub mod fence;
 mod keyring;

@@ -34,7 +34,7 @@ pub struct Directory {
     pub(super) records: View,
     spaces: RwLock<Arc<Spaces>>,
     root: OnceLock<Weak<Core>>,
-    /// Held by whoever makes or changes one.
+    /// Held by whoever makes or changes one, or makes sure that there is none.
     pub(super) changing: tokio::sync::Mutex<()>,
 }
 
@@ -119,6 +119,11 @@ impl Directory {
         }
         let ends = path.match_indices('/').map(|(at, _)| at + 1).rev();
         ends.map(|end| path.split_at(end)).find_map(|(lead, rest)| Some((spaces.get(lead)?.clone(), rest)))
+    }
+
+    /// While this is held, no namespace is made, changed or marked for deletion.
+    pub(in crate::engine) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing.lock().await
     }
 
     /// The namespace below `here` that a mount at `path` would hide or be hidden by; both in terms of root.

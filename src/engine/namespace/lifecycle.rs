@@ -101,27 +101,24 @@ impl Directory {
     /// # Errors
     /// 400 when there are namespaces in it; what the store says.
     pub(in crate::engine) async fn delete(self: &Arc<Self>, space: Arc<Space>) -> Result<bool, Error> {
-        if !self.below(&space.record.path).is_empty() {
-            let path = &space.record.path;
-            return Err(Error::bad_request(format!("cannot delete namespace {path:?} containing child namespaces")));
-        }
-        let begun = space.record.tainted;
-        self.amend(&space.record.path, |record| {
+        let (path, begun) = (space.record.path.clone(), space.record.tainted);
+        self.amend(&path, |record| {
+            // Nobody makes one in it from here on.
+            if !self.below(&path).is_empty() {
+                return Err(Error::bad_request(format!(
+                    "cannot delete namespace {path:?} containing child namespaces"
+                )));
+            }
             record.tainted = true;
             Ok(())
         })
         .await?;
-        match self.try_delete(&space).await {
-            Ok(()) => Ok(true),
-            Err(error) if matches!(error.kind(), Kind::Internal) => Err(error),
-            Err(error) => {
-                tracing::warn!(namespace = space.record.path, %error, "a namespace is deleted once its databases allow it");
-                if !begun {
-                    tokio::spawn(keep_deleting(self.clone(), space));
-                }
-                Ok(false)
-            }
+        let Err(error) = self.try_delete(&space).await else { return Ok(true) };
+        tracing::warn!(namespace = path, %error, "a namespace is deleted once its databases and the store allow it");
+        if !begun {
+            tokio::spawn(keep_deleting(self.clone(), space));
         }
+        if matches!(error.kind(), Kind::Internal) { Err(error) } else { Ok(false) }
     }
 
     async fn try_delete(&self, space: &Space) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Whole engines with namespaces, stopped and started again on the same store.
+//! Whole engines, with namespaces and without, stopped or killed and started again on the same store.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use crate::engine::request::{Headers, Incoming, Reply};
 use crate::engine::seal::shamir::Scheme;
 use crate::engine::seal::{SealKey, Sealing, StaticSeal};
 use crate::engine::{Engine, Parts};
+use crate::storage::dying::Dying;
 use crate::storage::memory::Memory;
 use crate::storage::{Backend, View};
 use crate::wire::Operation;
@@ -125,4 +126,81 @@ async fn a_deletion_that_was_cut_off_goes_on_after_a_restart() {
         tokio::task::yield_now().await;
     }
     panic!("the namespace is still there");
+}
+
+#[tokio::test]
+async fn a_namespace_that_gets_a_child_meanwhile_is_not_deleted() {
+    let asked = Asked::start(Arc::new(Memory::default()), None).await;
+    asked.write("sys/namespaces/team", json!({})).await;
+    let core = asked.engine.core().unwrap();
+    let space = core.directory.get("team/").unwrap();
+    let held = core.directory.changing.lock().await;
+    // Both wait for their turn, in this order.
+    let release = async { drop(held) };
+    let (made, deleted, ()) =
+        tokio::join!(core.make_namespace("team/sub/", Metadata::new()), core.directory.delete(space), release);
+    assert_eq!((made.unwrap().path.as_str(), deleted.unwrap_err().status()), ("team/sub/", 400));
+    assert!(!core.directory.get("team/").unwrap().record.tainted);
+}
+
+/// Does something on an engine that is killed after every number of commits, and shows what is left to `check`.
+async fn killed_anywhere(
+    prepare: impl AsyncFn(&Asked) -> Secret,
+    act: impl AsyncFn(&Asked) -> Result<Value, u16>,
+    check: impl AsyncFn(&Asked, &Secret, usize),
+) {
+    for cut in 0.. {
+        let inner = Arc::new(Memory::default());
+        let first = Asked::start(inner.clone(), None).await;
+        let kept = prepare(&first).await;
+        first.engine.seal().await;
+        let dying = Arc::new(Dying::new(inner.clone(), usize::MAX));
+        let second = Asked::start(dying.clone(), Some(first.root.clone())).await;
+        dying.set(cut);
+        let done = act(&second).await;
+        second.engine.seal().await;
+        let third = Asked::start(inner, Some(first.root)).await;
+        check(&third, &kept, cut).await;
+        if done.is_ok() {
+            assert!(cut >= 2, "{cut} commits");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mount_that_is_moved_loses_nothing_when_the_engine_is_killed() {
+    let prepare = async |asked: &Asked| {
+        asked.write("sys/mounts/kv", json!({ "type": "kv" })).await;
+        asked.write("kv/x", json!({ "k": "v" })).await;
+        asked.root.clone()
+    };
+    let remount = json!({ "from": "kv", "to": "moved" });
+    let act = async |asked: &Asked| asked.ask(&asked.root, Operation::Write, "sys/remount", remount.clone()).await;
+    let check = async |asked: &Asked, _: &Secret, cut: usize| {
+        let read = async || asked.ask(&asked.root, Operation::Read, "moved/x", Value::Null).await;
+        if read().await.is_err() {
+            act(asked).await.unwrap_or_else(|status| panic!("cut {cut}: {status}"));
+        }
+        assert_eq!(read().await.unwrap()["data"], json!({ "k": "v" }), "cut {cut}");
+    };
+    killed_anywhere(prepare, act, check).await;
+}
+
+#[tokio::test]
+async fn a_login_method_that_is_removed_leaves_no_token_when_the_engine_is_killed() {
+    let prepare = async |asked: &Asked| {
+        asked.write("sys/auth/approle", json!({ "type": "approle" })).await;
+        asked.write("auth/approle/role/r", json!({ "role_id": "r" })).await;
+        let secret = asked.write("auth/approle/role/r/secret-id", json!({})).await["data"]["secret_id"].clone();
+        let login = asked.write("auth/approle/login", json!({ "role_id": "r", "secret_id": secret })).await;
+        Secret::from(login["auth"]["client_token"].as_str().unwrap())
+    };
+    let act = async |asked: &Asked| asked.ask(&asked.root, Operation::Delete, "sys/auth/approle", Value::Null).await;
+    let check = async |asked: &Asked, token: &Secret, cut: usize| {
+        act(asked).await.unwrap();
+        let own = asked.ask(token, Operation::Read, "auth/token/lookup-self", Value::Null).await;
+        assert_eq!(own, Err(403), "cut {cut}");
+    };
+    killed_anywhere(prepare, act, check).await;
 }

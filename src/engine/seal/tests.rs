@@ -1,12 +1,9 @@
 //! Whole engines sealed and unsealed, with shares handed in over the API; and initialisation cut off at every step.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use super::shamir::Scheme;
@@ -19,8 +16,9 @@ use crate::engine::bootstrap::{Plan, RecoveryKey};
 use crate::engine::core::Settings;
 use crate::engine::request::{Headers, Incoming, Reply};
 use crate::engine::{Engine, Parts};
+use crate::storage::dying::Dying;
 use crate::storage::memory::Memory;
-use crate::storage::{Backend, Entry, Error as StorageError, Event, Txn};
+use crate::storage::{Backend, Error as StorageError};
 use crate::wire::Operation;
 
 /// An engine that is asked as the server asks it.
@@ -230,46 +228,13 @@ async fn whoever_has_the_configured_recovery_key_gets_into_a_bootstrapped_engine
     }
 }
 
-/// A store that fails for good after so many commits, as for a process that was killed.
-struct Dying {
-    inner: Arc<Memory>,
-    left: AtomicUsize,
-}
-
-#[async_trait]
-impl Backend for Dying {
-    fn name(&self) -> &'static str {
-        "dying"
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Entry>, StorageError> {
-        self.inner.get(key).await
-    }
-
-    async fn range(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Entry>, StorageError> {
-        self.inner.range(prefix, after, limit).await
-    }
-
-    async fn commit(&self, txn: Txn) -> Result<(), StorageError> {
-        let less = |left: usize| left.checked_sub(1);
-        if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_err() {
-            return Err(StorageError::Backend("killed".into()));
-        }
-        self.inner.commit(txn).await
-    }
-
-    fn watch(&self, prefix: &str) -> mpsc::Receiver<Event> {
-        self.inner.watch(prefix)
-    }
-}
-
 #[tokio::test]
 async fn an_initialisation_that_is_cut_off_anywhere_can_be_begun_anew() {
     let plan = || Plan { database: Some("database".into()), ..Plan::default() };
     let mut cut = 0;
     loop {
         let inner = Arc::new(Memory::default());
-        let dying = Arc::new(Dying { inner: inner.clone(), left: AtomicUsize::new(cut) });
+        let dying = Arc::new(Dying::new(inner.clone(), cut));
         if Asked::new(dying, fixed(), plan()).engine.initialize(Scheme::ONE).await.is_ok() {
             break;
         }

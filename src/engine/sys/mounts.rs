@@ -52,6 +52,7 @@ impl Core {
                 if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
                     return Err(Error::bad_request(format!("path is already in use at {name}")));
                 }
+                let _no_namespace_comes = self.directory.hold().await;
                 self.check_free(&name)?;
                 self.mounts.add(mount::new_entry(path, false, fields, &*self.random)?).await?;
                 if let Some(mounted) = self.mounts.get(&name) {
@@ -70,7 +71,7 @@ impl Core {
     pub(in crate::engine) async fn unmount(&self, name: &str, force: bool) -> Result<Reply, Error> {
         check_reserved("unmount", name)?;
         let Some(mounted) = self.mounts.get(name) else { return Ok(Reply::Empty(204)) };
-        self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
+        self.mounts.taint(name, true).await?;
         let ids = self.leases.below(name).await?;
         let mut left = Vec::new();
         if force {
@@ -80,9 +81,10 @@ impl Core {
         } else {
             self.leases.revoke_all(ids, Wait::Sync).await?;
         }
-        self.mounts.remove(name).await?;
         mounted.plugin.close().await;
         self.wipe(&format!("mount/{}/", mounted.entry.uuid)).await?;
+        // Last: a mount that a crash leaves half removed can be removed again.
+        self.mounts.remove(name).await?;
         if left.is_empty() {
             return Ok(Reply::Empty(204));
         }
@@ -141,13 +143,15 @@ impl Core {
         }
     }
 
-    /// Removes a login method with the tokens that it made.
+    /// Removes a login method with the tokens that it made: it goes last, so that one which a crash leaves half removed can be
+    /// removed again, and meanwhile lets nobody in.
     async fn disable(&self, name: &str) -> Result<Reply, Error> {
         let Some(mounted) = self.methods.get(name) else { return Ok(Reply::Empty(204)) };
-        self.methods.remove(name).await?;
+        self.methods.taint(name, true).await?;
         self.end_tokens_of(name).await?;
         self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
         self.lockouts.forget_mount(&mounted.entry.accessor).await?;
+        self.methods.remove(name).await?;
         Ok(Reply::Empty(204))
     }
 
@@ -175,9 +179,7 @@ impl Core {
         if operation != Operation::Write {
             return read_tuning(operation, &mounted.entry, self.settings.limits, login);
         }
-        let mut entry = mounted.entry.clone();
-        entry.tune(fields)?;
-        table.update(entry).await?;
+        table.amend(&mounted.entry.path, |entry| entry.tune(fields)).await?;
         Ok(Reply::Empty(204))
     }
 
@@ -190,10 +192,10 @@ impl Core {
             return Err(Error::bad_request(format!("cannot downgrade mount from version {old}")));
         }
         if new == old {
-            self.mounts.update(entry).await?;
+            self.mounts.amend(&before.path, |entry| entry.tune(fields)).await?;
             return Ok(Reply::Empty(204));
         }
-        self.mounts.reopen(entry).await?;
+        self.mounts.reopen(&before.path, |entry| entry.tune(fields)).await?;
         let text = format!("Upgrading mount from version {old} to version {new}.");
         let rest = "This mount will be unavailable for a brief period and will resume service shortly.";
         Ok(Reply::answer(Answer::empty().warn(format!("{text} {rest}"))))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::engine::core::Core;
 use crate::engine::lease::revoke::Wait;
-use crate::engine::mount::{self, Entry, Mounted, Table};
+use crate::engine::mount::{self, Mounted, Table};
 use crate::engine::request::Reply;
 use crate::wire::{Answer, Error, Fields, Kind, Operation};
 
@@ -73,16 +73,19 @@ impl Core {
         super::mounts::check_reserved("remount something at", to)?;
         self.check_free(to)?;
         let mounted = movable(&self.mounts, from, to)?;
-        self.mounts.update(Entry { tainted: true, ..mounted.entry.clone() }).await?;
+        self.mounts.taint(from, true).await?;
         let ids = self.leases.below(from).await?;
         if let Err(error) = self.leases.revoke_all(ids, Wait::Sync).await {
             // Its credentials stay where they are: so does the mount.
-            self.mounts.update(mounted.entry.clone()).await?;
+            self.mounts.taint(from, false).await?;
             return Err(error);
         }
-        self.mounts.remove(from).await?;
+        {
+            let _no_namespace_comes = self.directory.hold().await;
+            self.check_free(to)?;
+            self.mounts.relocate(from, to).await?;
+        }
         mounted.plugin.close().await;
-        self.mounts.add(Entry { path: to.to_owned(), tainted: false, ..mounted.entry.clone() }).await?;
         if let Some(mounted) = self.mounts.get(to) {
             self.set_going(&mounted);
         }
@@ -90,10 +93,11 @@ impl Core {
     }
 
     async fn move_login(&self, from: &str, to: &str) -> Result<(), Error> {
-        let mounted = movable(&self.methods, from, to)?;
+        movable(&self.methods, from, to)?;
+        // Tokens know the path that made them, so none may be made there any more.
+        self.methods.taint(from, true).await?;
         self.end_tokens_of(from).await?;
-        self.methods.remove(from).await?;
-        self.methods.add(Entry { path: to.to_owned(), ..mounted.entry.clone() }).await
+        self.methods.relocate(from, to).await
     }
 }
 
