@@ -21,7 +21,14 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Keyring {
     config: Config,
     clock: Arc<dyn Clock>,
-    fetched: tokio::sync::Mutex<Option<Fetched>>,
+    kept: tokio::sync::Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    fetched: Option<Fetched>,
+    /// When nothing could be fetched: logins that wait for one another must not each wait for a provider that is down.
+    failed: Option<Timestamp>,
 }
 
 #[derive(Clone)]
@@ -34,7 +41,7 @@ struct Fetched {
 
 impl Keyring {
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock, fetched: Default::default() }
+        Self { config, clock, kept: Default::default() }
     }
 
     pub fn config(&self) -> &Config {
@@ -102,9 +109,9 @@ impl Keyring {
 
     /// The keys; such as were fetched after `older`, where some of that time do not do.
     async fn current(&self, older: Option<Timestamp>) -> Result<Fetched, provider::Error> {
-        let mut kept = self.fetched.lock().await;
+        let mut kept = self.kept.lock().await;
         let now = self.clock.now();
-        if let Some(fetched) = &*kept {
+        if let Some(fetched) = &kept.fetched {
             let newer = older.is_none_or(|older| fetched.at > older);
             let soon = add(fetched.at, PAUSE) > now;
             let fresh = add(fetched.at, KEPT) > now;
@@ -112,20 +119,23 @@ impl Keyring {
                 return Ok(fetched.clone());
             }
         }
-        match (self.fetch(now).await, &*kept) {
-            (Ok(fetched), _) => {
-                *kept = Some(fetched.clone());
-                Ok(fetched)
-            }
+        if kept.failed.is_some_and(|failed| add(failed, PAUSE) > now) {
+            return Err(provider::Error::Resting);
+        }
+        let fetched = match (self.fetch(now).await, kept.fetched.take()) {
+            (Ok(fetched), _) => fetched,
             // A provider that is down for a while locks nobody out.
             (Err(error), Some(old)) if error.retryable() => {
                 tracing::warn!(error = telemetry::chain(&error), "cannot fetch the keys of tokens anew");
-                let old = Fetched { at: now, ..old.clone() };
-                *kept = Some(old.clone());
-                Ok(old)
+                Fetched { at: now, ..old }
             }
-            (Err(error), _) => Err(error),
-        }
+            (Err(error), old) => {
+                *kept = Kept { fetched: old, failed: Some(self.clock.now()) };
+                return Err(error);
+            }
+        };
+        *kept = Kept { fetched: Some(fetched.clone()), failed: None };
+        Ok(fetched)
     }
 
     async fn fetch(&self, now: Timestamp) -> Result<Fetched, provider::Error> {

@@ -21,6 +21,9 @@ use crate::wire::{Answer, Error, Fields, Kind};
 /// What the provider's word about the token itself is, and not about the user: `userinfo` cannot change it.
 const OF_THE_TOKEN: &[&str] = &["iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "auth_time", "at_hash"];
 
+/// The longest address and nonce of a client that are kept for a login that waits, in bytes: nobody needs a token to begin one.
+const LONGEST: usize = 2048;
+
 fn failed(why: impl std::fmt::Display) -> Error {
     Error::bad_request(format!("Vault login failed. {why}"))
 }
@@ -33,6 +36,12 @@ impl Jwt {
             return Err(Error::bad_request("'oidc_client_id' must be set for a login with a browser"));
         }
         let redirect_uri = fields.required("redirect_uri")?;
+        let client_nonce = fields.secret("client_nonce")?.unwrap_or_default();
+        for (field, length) in [("redirect_uri", redirect_uri.len()), ("client_nonce", client_nonce.expose().len())] {
+            if length > LONGEST {
+                return Err(Error::bad_request(format!("{field:?} is longer than {LONGEST} bytes")));
+            }
+        }
         let (name, role) = self.named_role(fields, keyring.config()).await?;
         if role.role_type != RoleType::Oidc {
             return Err(Error::bad_request(format!("role {name:?} is not of type oidc")));
@@ -47,7 +56,7 @@ impl Jwt {
             redirect_uri,
             nonce: self.random.base62(24).into(),
             verifier: self.random.base62(64).into(),
-            client_nonce: fields.secret("client_nonce")?.unwrap_or_default(),
+            client_nonce,
         };
         let state = format!("st_{}", self.random.base62(24));
         let url = address(&provider, &keyring.config().oidc_client_id, &role, &state, &waiting);
@@ -123,7 +132,7 @@ impl Jwt {
             return Ok(());
         };
         match keyring.http()?.user(&provider.userinfo_endpoint, token).await {
-            Ok(told) if told.get("sub") == claims.get("sub") => {
+            Ok(told) if is_about(&told, claims) => {
                 claims.extend(told.into_iter().filter(|(name, _)| !OF_THE_TOKEN.contains(&name.as_str())));
             }
             Ok(_) => return Err(failed("The provider tells of another user than the ID token.")),
@@ -131,6 +140,11 @@ impl Jwt {
         }
         Ok(())
     }
+}
+
+/// Whether userinfo tells of the user of the token: where neither names one, nobody knows (OpenID Connect Core, 5.3.2).
+fn is_about(told: &Claims, token: &Claims) -> bool {
+    token.get("sub").is_some_and(|user| user.is_string() && told.get("sub") == Some(user))
 }
 
 fn log_missing(error: &provider::Error) {
@@ -241,6 +255,19 @@ mod tests {
         // The example of RFC 7636, appendix B.
         assert!(url.contains("code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw%2DcM&"), "{url}");
         assert!(url.contains("scope=openid%20email&state=st&max_age=3600"), "{url}");
+    }
+
+    #[test]
+    fn userinfo_counts_for_the_user_of_the_token_only() {
+        let claims = |value: Value| value.as_object().unwrap().clone();
+        for (told, token, same) in [
+            (json!({ "sub": "a" }), json!({ "sub": "a" }), true),
+            (json!({ "sub": "b" }), json!({ "sub": "a" }), false),
+            (json!({}), json!({ "sub": "a" }), false),
+            (json!({}), json!({}), false),
+        ] {
+            assert_eq!(is_about(&claims(told.clone()), &claims(token)), same, "{told}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Why nothing came of it. The texts hold neither codes nor tokens.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
+    #[error("the keys could not be fetched a moment ago: they are asked for again in a few seconds")]
+    Resting,
     #[error("cannot reach {url}")]
     Unreachable { url: String, source: HttpError },
     #[error("{url} answers {status}")]
@@ -39,6 +41,7 @@ impl Error {
     /// Whether the same may succeed later without anybody changing anything.
     pub fn retryable(&self) -> bool {
         match self {
+            Self::Resting => true,
             Self::Unreachable { source, .. } => source.retryable(),
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
             _ => false,

@@ -238,6 +238,24 @@ async fn published_keys_may_change() {
 }
 
 #[tokio::test]
+async fn a_provider_that_is_down_is_not_asked_by_every_login() {
+    let signer = Signer::new("a");
+    let publisher = Publisher::new(json!([signer.jwk()])).await;
+    publisher.publish(503, json!([signer.jwk()]));
+    let config = json!({ "jwks_url": format!("{}/jwks", publisher.url), "skip_jwks_validation": true });
+    let fixture = Fixture::new(config, json!({})).await;
+    let asked = publisher.asked();
+    for _ in 0..20 {
+        let error = fixture.login(&signer.sign(json!({}))).await.unwrap_err();
+        assert_eq!(error, "cannot fetch the keys that tokens are checked with");
+    }
+    assert_eq!(publisher.asked(), asked + 1);
+    publisher.publish(200, json!([signer.jwk()]));
+    fixture.clock.advance(Duration::from_secs(6));
+    assert!(fixture.login(&signer.sign(json!({}))).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_provider_is_found_by_its_address() {
     let signer = Signer::new("a");
     let publisher = Publisher::new(json!([signer.jwk()])).await;
@@ -267,6 +285,10 @@ async fn a_browser_is_sent_only_where_the_role_says() {
         }
     };
     assert_eq!(url("https://evil.example/").await, "");
+    let redirect = "http://localhost:8250/oidc/callback";
+    let long = json!({ "role": "app", "redirect_uri": redirect, "client_nonce": "n".repeat(1 << 20) });
+    let refused = fixture.ask(Operation::Write, "oidc/auth_url", long).await.err().unwrap();
+    assert_eq!(refused.to_string(), "\"client_nonce\" is longer than 2048 bytes");
     let page = url("http://localhost:8250/oidc/callback").await;
     let state = page.split("state=").nth(1).unwrap().replace("%5F", "_");
     let error = fixture.login("a.b.c").await.unwrap_err();
