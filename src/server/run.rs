@@ -73,7 +73,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
                         std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?,
                     ),
                 };
-                Some(Arc::new(tls::server_config_for(served, &clients)?))
+                Some(Arc::new(tls::server_config_for(served, &clients, files.versions)?))
             }
             None => None,
         };

@@ -81,7 +81,7 @@ pub struct ClientTls {
     pub versions: Versions,
 }
 
-/// The versions of TLS that a client speaks: those before 1.2 are broken, and nobody offers them.
+/// The versions of TLS that are spoken: those before 1.2 are broken, and nobody offers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Versions {
     /// 1.2 and 1.3.
@@ -162,19 +162,20 @@ pub fn certified_key(chain_pem: &[u8], key_pem: &[u8]) -> Result<CertifiedKey, E
 /// # Errors
 /// When the provider has no usable protocol version, which a build of rustls with TLS 1.2 or 1.3 always has.
 pub fn server_config(resolver: Arc<dyn rustls::server::ResolvesServerCert>) -> Result<ServerConfig, Error> {
-    server_config_for(resolver, &Clients::Ignored)
+    server_config_for(resolver, &Clients::Ignored, Versions::All)
 }
 
-/// The same for clients that may, or must, show certificates themselves.
+/// The same for clients that may, or must, show certificates themselves, and for some versions of the protocol.
 ///
 /// # Errors
 /// As [`server_config`]; when the authority of the clients is unusable.
 pub fn server_config_for(
     resolver: Arc<dyn rustls::server::ResolvesServerCert>,
     clients: &Clients,
+    versions: Versions,
 ) -> Result<ServerConfig, Error> {
     let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions.list())
         .map_err(|source| Error::Unusable { what: "the TLS versions", source })?;
     let builder = match clients.verifier()? {
         None => builder.with_no_client_auth(),

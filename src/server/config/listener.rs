@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::{foreign, unknown};
 use crate::base::hcl::{Block, Error};
+use crate::base::tls::Versions;
 use crate::server::Access;
 
 const KNOWN: &[&str] = &[
@@ -14,6 +15,8 @@ const KNOWN: &[&str] = &[
     "tls_key_file",
     "tls_client_ca_file",
     "tls_disable_client_certs",
+    "tls_max_version",
+    "tls_min_version",
     "tls_require_and_verify_client_cert",
     "telemetry",
     "disable_unauthed_rekey_endpoints",
@@ -44,6 +47,8 @@ pub struct TlsFiles {
     pub key_file: PathBuf,
     /// What clients show.
     pub clients: ClientCertificates,
+    /// Which versions of TLS are spoken.
+    pub versions: Versions,
 }
 
 /// Whether clients are asked for certificates: by default they are, for logins by certificate, and may have none.
@@ -84,7 +89,7 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
         }
         (true, ..) => None,
         (false, Some(cert_file), Some(key_file)) => {
-            Some(TlsFiles { cert_file, key_file, clients: client_certificates(block)? })
+            Some(TlsFiles { cert_file, key_file, clients: client_certificates(block)?, versions: versions(block)? })
         }
         (false, ..) => {
             let problem = "\"tls_cert_file\" and \"tls_key_file\" are needed, or tls_disable = true";
@@ -102,6 +107,24 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
         access.open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
     }
     Ok(ListenerConfig { address, tls, access })
+}
+
+/// `tls_min_version` and `tls_max_version`. Versions before 1.2 are spoken in no case, so a minimum below it asks for nothing.
+fn versions(block: &Block<'_>) -> Result<Versions, Error> {
+    let number = |key: &str, default: u8| match block.string(key)?.as_deref() {
+        None | Some("") => Ok(default),
+        Some("tls10") => Ok(10),
+        Some("tls11") => Ok(11),
+        Some("tls12") => Ok(12),
+        Some("tls13") => Ok(13),
+        Some(other) => Err(block.error_at(key, format!("{key}: {other:?} is none of tls12 and tls13"))),
+    };
+    match (number("tls_min_version", 12)?, number("tls_max_version", 13)?) {
+        (..=12, 13) => Ok(Versions::All),
+        (..=12, 12) => Ok(Versions::Only12),
+        (13, 13) => Ok(Versions::Only13),
+        _ => Err(block.error("no version of TLS lies between tls_min_version and tls_max_version: tls12 and tls13 do")),
+    }
 }
 
 fn client_certificates(block: &Block<'_>) -> Result<ClientCertificates, Error> {

@@ -157,6 +157,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::base::tls::Versions;
     use crate::engine::bootstrap::{Kubernetes, Operator};
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -237,6 +238,22 @@ mod tests {
         let tls = plain.replace("tls_disable = true", "tls_cert_file = \"/c\" tls_key_file = \"/k\"");
         let files = parse(&tls).unwrap().listeners.remove(0).tls.unwrap();
         assert_eq!(files.clients, ClientCertificates::Required("/ca".into()));
+        assert_eq!(files.versions, Versions::All);
+        for (bounds, spoken) in [
+            ("tls_min_version = \"tls13\"", Ok(Versions::Only13)),
+            ("tls_max_version = \"tls12\"", Ok(Versions::Only12)),
+            ("tls_min_version = \"tls10\"", Ok(Versions::All)),
+            ("tls_min_version = \"tls13\" tls_max_version = \"tls12\"", Err("no version of TLS lies between")),
+            ("tls_max_version = \"tls11\"", Err("no version of TLS lies between")),
+            ("tls_min_version = \"1.3\"", Err("is none of tls12 and tls13")),
+        ] {
+            let read = parse(&tls.replace("tls_cert_file", &format!("{bounds} tls_cert_file")));
+            match (read, spoken) {
+                (Ok(mut config), Ok(spoken)) => assert_eq!(config.listeners.remove(0).tls.unwrap().versions, spoken),
+                (Err(error), Err(text)) => assert!(error.contains(text), "{error}"),
+                (read, spoken) => panic!("{bounds}: {:?} and not {spoken:?}", read.err()),
+            }
+        }
         let lax = minimal("").replace(
             "tls_disable = true",
             "tls_disable = true tls_min_version = \"tls12\" x_forwarded_for_hop_skips = 1",
