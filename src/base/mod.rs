@@ -12,6 +12,7 @@ pub mod nearest;
 pub mod owner;
 pub mod process;
 pub mod random;
+pub mod scalar;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::Error;
-use crate::base::{Secret, duration};
+use crate::base::{Secret, boolean, duration, scalar};
 
 /// The fields of a request: absent and `null` are the same. Its `Debug` names the fields only, since any may be a secret.
 #[derive(Clone, Default)]
@@ -89,7 +89,7 @@ impl Fields {
     /// # Errors
     /// 400 naming the field when it is a list or an object.
     pub fn string(&self, name: &str) -> Result<Option<String>, Error> {
-        self.value(name).map(|value| scalar(value).ok_or_else(|| cannot(name, "expected a string"))).transpose()
+        self.value(name).map(|value| scalar::text(value).ok_or_else(|| cannot(name, "expected a string"))).transpose()
     }
 
     /// A string that must be there and not be empty.
@@ -114,13 +114,9 @@ impl Fields {
     /// 400 naming the field.
     pub fn bool(&self, name: &str) -> Result<Option<bool>, Error> {
         let Some(value) = self.value(name) else { return Ok(None) };
-        if let Value::Bool(flag) = value {
-            return Ok(Some(*flag));
-        }
-        match scalar(value).as_deref() {
-            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Some(true)),
-            Some("0" | "f" | "F" | "false" | "FALSE" | "False" | "") => Ok(Some(false)),
-            _ => Err(cannot(name, "expected a boolean")),
+        match scalar::text(value).as_deref() {
+            Some("") => Ok(Some(false)),
+            text => text.and_then(boolean::parse).map(Some).ok_or_else(|| cannot(name, "expected a boolean")),
         }
     }
 
@@ -194,11 +190,11 @@ impl Fields {
             None => Ok(None),
             Some(Value::Array(items)) => items
                 .iter()
-                .map(|item| scalar(item).ok_or_else(|| cannot(name, "expected a list of strings")))
+                .map(|item| scalar::text(item).ok_or_else(|| cannot(name, "expected a list of strings")))
                 .collect::<Result<_, _>>()
                 .map(Some),
             Some(value) => {
-                let text = scalar(value).ok_or_else(|| cannot(name, "expected a list of strings"))?;
+                let text = scalar::text(value).ok_or_else(|| cannot(name, "expected a list of strings"))?;
                 Ok(Some(if text.is_empty() { Vec::new() } else { vec![text] }))
             }
         }
@@ -214,7 +210,7 @@ impl Fields {
             None => Ok(None),
             Some(Value::Object(map)) => map
                 .iter()
-                .map(|(key, value)| Ok((key.clone(), scalar(value).ok_or_else(wrong)?)))
+                .map(|(key, value)| Ok((key.clone(), scalar::text(value).ok_or_else(wrong)?)))
                 .collect::<Result<_, _>>()
                 .map(Some),
             Some(_) => self
@@ -225,15 +221,6 @@ impl Fields {
                 .collect::<Result<_, _>>()
                 .map(Some),
         }
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::role::{Matching, Role};
-use crate::base::{Timestamp, glob};
+use crate::base::{Timestamp, glob, scalar};
 
 /// The claims of a verified token.
 pub(super) type Claims = Map<String, Value>;
@@ -147,9 +147,9 @@ pub(super) fn identify(claims: &Claims, role: &Role) -> Result<Identity, String>
     for (claim, key) in &role.claim_mappings {
         let text = match find(claims, claim) {
             None | Some(Value::Null) => continue,
-            Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            Some(_) => return Err(format!("claim {claim:?} could not be converted to string")),
+            Some(value) => {
+                scalar::text(value).ok_or_else(|| format!("claim {claim:?} could not be converted to string"))?
+            }
         };
         metadata.insert(key.clone(), text);
     }

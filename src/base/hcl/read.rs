@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::grammar::pointer;
 use super::{Document, Error, Position};
-use crate::base::duration;
+use crate::base::{duration, scalar};
 
 /// A block: its labels, its arguments and its place in the text.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// Names key and line when it is a list or an object.
     pub fn string(&self, key: &str) -> Result<Option<String>, Error> {
-        self.read(key, "a text", scalar)
+        self.read(key, "a text", scalar::text)
     }
 
     /// A boolean: true, false, 1, 0, or one of these as a text.
@@ -108,7 +108,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// Names key and line.
     pub fn bool(&self, key: &str) -> Result<Option<bool>, Error> {
-        self.read(key, "true or false", |value| match scalar(value)?.to_ascii_lowercase().as_str() {
+        self.read(key, "true or false", |value| match scalar::text(value)?.to_ascii_lowercase().as_str() {
             "true" | "t" | "1" => Some(true),
             "false" | "f" | "0" | "" => Some(false),
             _ => None,
@@ -120,7 +120,7 @@ impl<'a> Block<'a> {
     /// # Errors
     /// Names key and line.
     pub fn count(&self, key: &str) -> Result<Option<u64>, Error> {
-        self.read(key, "a whole number", |value| scalar(value)?.trim().parse().ok())
+        self.read(key, "a whole number", |value| scalar::text(value)?.trim().parse().ok())
     }
 
     /// A duration in whole seconds: a number, or a text such as `"1h30m"`.
@@ -129,7 +129,7 @@ impl<'a> Block<'a> {
     /// Names key and line.
     pub fn seconds(&self, key: &str) -> Result<Option<u64>, Error> {
         self.read(key, "a duration such as \"1h30m\" or a number of seconds", |value| {
-            duration::parse_seconds(&scalar(value)?).ok()
+            duration::parse_seconds(&scalar::text(value)?).ok()
         })
     }
 
@@ -139,22 +139,13 @@ impl<'a> Block<'a> {
     /// Names key and line.
     pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
         self.read(key, "a list of texts", |value| match value {
-            Value::Array(items) => items.iter().map(scalar).collect(),
-            single => scalar(single).map(|text| vec![text]),
+            Value::Array(items) => items.iter().map(scalar::text).collect(),
+            single => scalar::text(single).map(|text| vec![text]),
         })
     }
 
     fn read<T>(&self, key: &str, kind: &str, read: impl FnOnce(&Value) -> Option<T>) -> Result<Option<T>, Error> {
         let Some(value) = self.map.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| self.error_at(key, format!("{key:?} must be {kind}")))
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
     }
 }
