@@ -91,15 +91,25 @@ impl Worker {
     pub async fn run(mut self, shutdown: &Shutdown, mut signals: mpsc::Receiver<Signal>) -> Result<u8, Error> {
         self.take_over();
         let deadline = start_deadline(Arc::clone(&self.context), self.state.subscribe());
+        // Here, and not where the worker waits: an engine that does not answer must not keep the container of a process that
+        // has ended.
+        let ended = self.supervisor.ended();
         let outcome = tokio::select! {
             outcome = self.work(&mut signals) => Some(outcome),
             error = deadline => Some(Err(error)),
+            code = ended => Some(Ok(code)),
             () = shutdown.requested() => None,
         };
         match outcome {
             // Leases and token stay alive: whoever asked for a single run uses what was written.
             Some(Ok(code)) if self.context.config.exit_after_auth => Ok(code),
+            // The application still works with what was written, and the next agent goes on with it.
+            Some(Err(error)) if self.state.borrow().written && self.context.config.state_file.is_some() => {
+                self.leave_state();
+                Err(error)
+            }
             Some(outcome) => {
+                self.supervisor.stop().await;
                 self.leave().await;
                 outcome
             }
@@ -135,7 +145,6 @@ impl Worker {
             tokio::select! {
                 () = self.context.clock.sleep_until(next.unwrap_or(Timestamp::MAX)) => {}
                 Some(signal) = signals.recv() => self.signalled(signal),
-                code = self.supervisor.ended() => return Ok(code),
             }
         }
     }
@@ -247,11 +256,17 @@ impl Worker {
         });
     }
 
-    /// Revokes what the agent holds: leases first, since those of a workload outlive its token.
+    /// Revokes what the agent holds: leases first, since those of a workload outlive its token. Where that is not wanted they
+    /// stay, as the application may be about to end only just now; the workload's end ends them.
     async fn leave(&mut self) {
         let clock = Arc::clone(&self.context.clock);
         let farewell = async {
             let Some(live) = self.live.take() else { return };
+            if live.session.workload_leases && !self.context.config.revoke_on_shutdown {
+                live.session.give_back().await;
+                tracing::info!("gave back the token; leases end with the workload");
+                return;
+            }
             if let Some(proxy) = &self.proxy {
                 proxy.leave(&live.session.client).await;
             }

@@ -1,11 +1,15 @@
 //! `lessor who`: whose a database user is, and which users a pod has.
 
 use clap::{ArgGroup, Args};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::args::AskFlags;
 use super::ask::table;
 use crate::client::{Client, Error};
+
+/// All but what names in a path are usually made of.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Flags of `lessor who`. The token comes from VAULT_TOKEN.
 #[derive(Debug, Args)]
@@ -40,16 +44,22 @@ fn named(text: &str) -> Result<String, String> {
 /// # Errors
 /// What the engine answers; a pod without users is no error, a user that no lease names is.
 pub async fn who(client: &Client, flags: &Who) -> Result<String, Error> {
-    let (path, key) = match (&flags.username, &flags.pod, &flags.uid) {
-        (Some(username), _, _) => (format!("sys/lessor/users/{username}"), "users"),
-        (_, Some(of), _) | (_, _, Some(of)) => (format!("sys/lessor/workloads/{of}"), "leases"),
-        (None, None, None) => return Ok(String::new()),
-    };
+    let Some((path, key)) = question(flags) else { return Ok(String::new()) };
     let data = client.read(&path).await?.and_then(|envelope| envelope.data);
     let rows = data.and_then(|data| data.get(key)?.as_array().cloned()).unwrap_or_default();
     let rows: Vec<Value> = rows.iter().map(row).collect();
     let columns = ["username", "holder", "service_account", "uid", "path", "lease", "since", "until"];
     Ok(table(&rows, &columns, "no database user"))
+}
+
+/// What to ask for, and where its rows are in the answer. Names of users may hold anything.
+fn question(flags: &Who) -> Option<(String, &'static str)> {
+    let escaped = |text: &str| utf8_percent_encode(text, ESCAPED).to_string();
+    match (&flags.username, &flags.pod, &flags.uid) {
+        (Some(username), _, _) => Some((format!("sys/lessor/users/{}", escaped(username)), "users")),
+        (_, Some(of), _) | (_, _, Some(of)) => Some((format!("sys/lessor/workloads/{}", escaped(of)), "leases")),
+        (None, None, None) => None,
+    }
 }
 
 /// What people look for, in one line.
@@ -101,6 +111,19 @@ mod tests {
         let token = lease(json!({"type": "token", "display_name": "approle", "metadata": {}}));
         assert_eq!((&token["holder"], &token["service_account"]), (&json!("token of approle"), &json!("-")));
         assert_eq!(lease(json!({"type": "spare"}))["holder"], "nobody yet (a spare)");
+    }
+
+    #[test]
+    fn a_users_name_is_asked_for_whole() {
+        let flags = |username: &str| Who {
+            ask: AskFlags { address: None },
+            username: Some(username.to_owned()),
+            pod: None,
+            uid: None,
+        };
+        let asked = |username: &str| question(&flags(username)).unwrap().0;
+        assert_eq!(asked("v-app.rw_1"), "sys/lessor/users/v-app.rw_1");
+        assert_eq!(asked("a?b#c%d"), "sys/lessor/users/a%3Fb%23c%25d");
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Seen {
 /// An answer: status, body (`null` for none), further headers.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    /// The HTTP status.
+    /// The HTTP status; 0 for an engine that never answers.
     pub status: u16,
     /// `null` for an empty body.
     pub body: Value,
@@ -107,6 +107,9 @@ impl FakeEngine {
         };
         self.seen.lock().unwrap().push(seen.clone());
         let reply = (self.script.lock().unwrap())(&seen);
+        if reply.status == 0 {
+            return std::future::pending().await;
+        }
         let body = if reply.body.is_null() { Bytes::new() } else { serde_json::to_vec(&reply.body).unwrap().into() };
         let mut response = http::Response::builder().status(reply.status).header("content-type", "application/json");
         for (name, value) in reply.headers {

@@ -75,6 +75,10 @@ pub fn agent_config(injection: &Injection, settings: &Settings, plan: &Plan<'_>,
         Mode::Sidecar | Mode::Classic => config["state_file"] = json!(format!("{PRIVATE_FOLDER}/state")),
         Mode::Once => {}
     }
+    if injection.mode == Mode::Classic {
+        // Both containers are told to end at the same moment, and the application may take its time with its connections.
+        config["revoke_on_shutdown"] = json!(false);
+    }
     config
 }
 
@@ -91,6 +95,8 @@ fn vault(injection: &Injection, settings: &Settings) -> Value {
     put("ca_cert", engine.ca_cert.as_ref().map(|text| json!(text)));
     put("client_cert", engine.client_cert.as_ref().map(|text| json!(text)));
     put("client_key", engine.client_key.as_ref().map(|text| json!(text)));
+    // There the application's own VAULT_ADDR, VAULT_NAMESPACE or VAULT_SKIP_VERIFY would go before all this.
+    put("own_variables_only", (injection.mode == Mode::Exec).then(|| json!(true)));
     Value::Object(vault)
 }
 

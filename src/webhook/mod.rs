@@ -8,6 +8,7 @@ mod mesh;
 mod metrics;
 mod patch;
 mod plan;
+mod resources;
 mod server;
 mod sidecar;
 

@@ -45,6 +45,7 @@ pub fn inject(pod: Pod<'_>, injection: &Injection, settings: &Settings) -> Resul
     let warnings = std::mem::take(&mut plan.warnings);
     let parts = Parts { injection, settings, plan: &plan };
     refuse_collisions(pod.spec, &parts)?;
+    parts.check_size()?;
     let mut operations = Operations::default();
 
     let label = BTreeMap::from([(INJECTED_LABEL, "true")]);
@@ -57,7 +58,11 @@ pub fn inject(pod: Pod<'_>, injection: &Injection, settings: &Settings) -> Resul
     // Before the agent is inserted, since that moves the init containers behind it.
     for target in &plan.targets {
         let path = |key| ["spec", target.list, &target.index.to_string(), key].map(str::to_owned);
-        operations.append(&path("volumeMounts"), &target.container["volumeMounts"], parts.target_mounts());
+        operations.append(
+            &path("volumeMounts"),
+            &target.container["volumeMounts"],
+            parts.target_mounts(target.container),
+        );
         if injection.mode == Mode::Exec {
             operations.append(&path("env"), &target.container["env"], parts.environment(Part::Main));
             let (command, arguments) = parts.supervising();
@@ -109,8 +114,8 @@ fn refuse_collisions(spec: &Value, parts: &Parts<'_>) -> Result<(), Mistake> {
             return Err(opt_in(format!("the pod has a volume {taken:?} of its own: rename it")));
         }
     }
-    let added: Vec<String> = parts.target_mounts().iter().map(mount_path).collect();
     for target in &parts.plan.targets {
+        let added: Vec<String> = parts.target_mounts(target.container).iter().map(mount_path).collect();
         let mut mounts = list(target.container, "volumeMounts").iter().map(mount_path);
         if let Some(at) = mounts.find(|at| added.contains(at)) {
             let name = target.container["name"].as_str().unwrap_or_default();

@@ -200,7 +200,15 @@ fn copied_mounts(spec: &Value, injection: &Injection) -> Result<Vec<Value>, Mist
         let setting = Setting::Container(ContainerSetting::CopyMounts);
         return Err(injection.mistake(setting, format!("no container is called {wish:?}{hint}")));
     };
-    Ok(list(container, "volumeMounts").to_vec())
+    Ok(list(container, "volumeMounts").iter().cloned().map(without_propagation).collect())
+}
+
+/// Only privileged containers may pass mounts on, and the agent is none.
+fn without_propagation(mut mount: Value) -> Value {
+    if let Some(mount) = mount.as_object_mut() {
+        mount.remove("mountPropagation");
+    }
+    mount
 }
 
 /// A list of an object; empty if there is none.

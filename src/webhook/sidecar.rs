@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::Settings;
 use super::agent_config::{PRIVATE_FOLDER, Part, SOCKET, START_TIMEOUT, agent_config, folder};
-use super::annotations::{ContainerSetting, Injection, Mistake, Mode, Setting};
-use super::plan::{OWN_TOKEN_VOLUME, Plan};
+use super::annotations::{ContainerSetting, FileSetting, Injection, Mistake, Mode, Setting};
+use super::plan::{OWN_TOKEN_VOLUME, Plan, list};
+use super::resources::resources;
 
 /// The agent's container.
 pub const CONTAINER: &str = crate::api::names::AGENT_CONTAINER;
@@ -40,6 +41,9 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// How long a start may take before the agent is restarted with an event. While the hook runs, Kubernetes neither shows the
 /// agent's log nor deletes the pod, so this is the grace period that people are used to, and no longer.
 const HOOK_DEADLINE: &str = "30s";
+const CONFIG_VARIABLE: &str = "LESSOR_AGENT_CONFIG";
+/// Linux takes 128 KiB for a variable with its name, `=` and the end.
+const LONGEST_VARIABLE: usize = 128 * 1024 - 2;
 /// For the projected token; the kubelet renews it at 80 %.
 const TOKEN_SECONDS: u32 = 3600;
 
@@ -129,7 +133,7 @@ impl Parts<'_> {
             "name": name,
             "image": agent.image.as_ref().unwrap_or(&self.settings.agent_image),
             "command": command,
-            "resources": self.resources(),
+            "resources": resources(&agent.resources),
             "terminationMessagePolicy": "FallbackToLogsOnError",
         });
         if agent.has_security_context {
@@ -174,16 +178,22 @@ impl Parts<'_> {
         if injection.agent.config_map.is_some() {
             mounts.push(read_only(CONFIG_VOLUME, CONFIG_FOLDER));
             mounts.push(json!({"name": PRIVATE_VOLUME, "mountPath": HOME}));
-            mounts.extend(self.plan.token.as_ref().map(|token| read_only(&token.volume, SERVICE_ACCOUNT)));
+            let elsewhere = self.plan.token.as_ref().filter(|token| token.folder != SERVICE_ACCOUNT);
+            mounts.extend(elsewhere.map(|token| read_only(&token.volume, SERVICE_ACCOUNT)));
         }
         mounts
     }
 
-    /// What one of the pod's own containers gets: the files to read, or all that an agent needs where one runs in it.
-    pub fn target_mounts(&self) -> Vec<Value> {
+    /// What one of the pod's own containers gets: the files to read, or all that an agent needs where one runs in it and that
+    /// it has not got yet, as its pod's own volume with the token.
+    pub fn target_mounts(&self, target: &Value) -> Vec<Value> {
         if self.injection.mode == Mode::Exec {
             let program = json!({"name": PROGRAM_VOLUME, "mountPath": PROGRAM_FOLDER, "readOnly": true});
-            return self.agent_mounts().into_iter().chain([program]).collect();
+            let has = |mount: &Value| {
+                let same = |own: &Value| own["name"] == mount["name"] && mount_path(own) == mount_path(mount);
+                list(target, "volumeMounts").iter().any(same)
+            };
+            return self.agent_mounts().into_iter().chain([program]).filter(|mount| !has(mount)).collect();
         }
         let folders = self.injection.folders.iter().enumerate();
         folders
@@ -233,37 +243,36 @@ impl Parts<'_> {
         })
     }
 
+    /// # Errors
+    /// When there is more of templates than an environment variable holds: the container could not start.
+    pub fn check_size(&self) -> Result<(), Mistake> {
+        for part in [Part::Init, Part::Main] {
+            let size =
+                CONFIG_VARIABLE.len() + agent_config(self.injection, self.settings, self.plan, part).to_string().len();
+            if size > LONGEST_VARIABLE {
+                let problem = format!(
+                    "all templates and settings together come to {} KiB, and an agent is told {} KiB at most: put templates into a \
+                     ConfigMap or Secret that the agent mounts, and name their files",
+                    size.div_ceil(1024),
+                    LONGEST_VARIABLE / 1024
+                );
+                return Err(self.injection.mistake(Setting::File(FileSetting::TemplateFile), problem));
+            }
+        }
+        Ok(())
+    }
+
     /// Of a container in which an agent runs.
     pub fn environment(&self, part: Part) -> Vec<Value> {
         let config = agent_config(self.injection, self.settings, self.plan, part).to_string();
         let engine = &self.injection.engine;
-        let mut environment = vec![json!({"name": "LESSOR_AGENT_CONFIG", "value": unexpanded(config)})];
+        let mut environment = vec![json!({"name": CONFIG_VARIABLE, "value": unexpanded(config)})];
         let mut put = |name: &str, value: Option<String>| {
             environment.extend(value.map(|value| json!({"name": name, "value": value})));
         };
-        if self.injection.mode == Mode::Exec && self.injection.agent.config_map.is_none() {
-            // The application's own VAULT_ADDR would go before the configuration.
-            put("LESSOR_ADDR", Some(engine.address.as_ref().unwrap_or(&self.settings.engine_address).clone()));
-        }
         put("LESSOR_MAX_RETRIES", engine.max_retries.map(|number| number.to_string()));
         put("LESSOR_CLIENT_TIMEOUT", engine.timeout.clone());
         environment
-    }
-
-    /// 10m and 16Mi, with room for the files, which count as the agent's memory. No limit of CPU: it would slow the start.
-    fn resources(&self) -> Value {
-        let mut all = json!({
-            "requests": {"cpu": "10m", "memory": "16Mi"},
-            "limits": {"memory": "32Mi"},
-        });
-        for ((kind, resource), quantity) in &self.injection.agent.resources {
-            let Some(group) = all[*kind].as_object_mut() else { continue };
-            match quantity {
-                Some(quantity) => drop(group.insert((*resource).to_owned(), json!(quantity))),
-                None => drop(group.remove(*resource)),
-            }
-        }
-        all
     }
 
     /// Passes the Pod Security Standard `restricted`, whatever the pod itself may do.

@@ -82,7 +82,7 @@ func main() {
 		user, err := work(request.Context(), pool)
 		if err != nil {
 			log.Print(err)
-			http.Error(response, err.Error(), http.StatusInternalServerError)
+			http.Error(response, "the database does not answer", http.StatusInternalServerError)
 			return
 		}
 		io.WriteString(response, user)

@@ -24,8 +24,18 @@ async function retire(old) {
   await old.end();
 }
 
+// The folder may be exchanged just while it is read: the next look finds the file.
+function look() {
+  try {
+    return currentUrl();
+  } catch (error) {
+    console.error(error.message);
+    return url;
+  }
+}
+
 setInterval(() => {
-  const found = currentUrl();
+  const found = look();
   if (found === url) return;
   const old = pool;
   url = found;
@@ -50,7 +60,7 @@ createServer(async (_request, response) => {
     response.end(await work());
   } catch (error) {
     console.error(error);
-    response.writeHead(500).end(error.message);
+    response.writeHead(500).end('the database does not answer');
   }
 }).listen(process.env.PORT ?? 8080);
 

@@ -32,7 +32,12 @@ def follow(known):
     """Leaves the connections of a former user. Those in use end when they are given back."""
     while True:
         time.sleep(1)
-        url = current_url()
+        try:
+            url = current_url()
+        except OSError as error:
+            # The folder may be exchanged just while it is read: the next look finds the file.
+            print(error, flush=True)
+            continue
         if url != known:
             known = url
             engine.dispose()

@@ -24,7 +24,9 @@ pub(super) fn client(
     warnings: &mut Vec<String>,
 ) -> Result<ClientConfig, ConfigError> {
     let mut config = ClientConfig::new("https://127.0.0.1:8200");
+    let mut own_only = false;
     if let Some(mut vault) = root.section("vault")? {
+        own_only = vault.flag("own_variables_only")?.unwrap_or(false);
         if let Some(address) = vault.filled("address")? {
             config.address = address;
         }
@@ -52,6 +54,12 @@ pub(super) fn client(
             retry.finish()?;
         }
         vault.finish()?;
+    }
+    if own_only {
+        // The others are those of an application that asks an engine itself, perhaps another one.
+        let own = |name: &str| variable(name).filter(|_| name.starts_with("LESSOR_"));
+        config.merge_env(&own).map_err(ConfigError)?;
+        return Ok(config);
     }
     config.merge_env(variable).map_err(ConfigError)?;
     for (name, reason) in UNUSED_VARIABLES {

@@ -60,6 +60,8 @@ pub struct Config {
     pub renewal_threshold: f64,
     /// How many requests for secrets are under way at most.
     pub max_connections: usize,
+    /// Whether leases that belong to the workload are revoked at the agent's end; otherwise they end with the workload.
+    pub revoke_on_shutdown: bool,
     /// How long a replaced credential lives on for those who still use it.
     pub revoke_grace: Duration,
     /// Whether the files of one folder change together, as those of a ConfigMap volume do.
@@ -112,6 +114,7 @@ impl Config {
         let config = Self {
             client,
             exit_after_auth: root.flag("exit_after_auth")?.unwrap_or(false),
+            revoke_on_shutdown: root.flag("revoke_on_shutdown")?.unwrap_or(true),
             start_timeout: root.duration("start_timeout")?.filter(|timeout| !timeout.is_zero()),
             static_interval: rendering
                 .duration("static_secret_render_interval")?

@@ -167,6 +167,31 @@ fn files_go_before_the_variable() {
 }
 
 #[test]
+fn variables_of_an_application_may_be_kept_out() {
+    let config = |more: &str| {
+        let text = format!(
+            r#"{{"vault": {{"address": "https://base:8200"{more}}}, {}, "template": {{"contents": "x", "destination": "/x"}}}}"#,
+            r#""auto_auth": {"method": {"type": "kubernetes", "config": {"role": "app"}}}"#,
+        );
+        let variables = [
+            ("LESSOR_AGENT_CONFIG", text.as_str()),
+            ("VAULT_ADDR", "https://its-own:8200"),
+            ("VAULT_SKIP_VERIFY", "true"),
+            ("VAULT_NAMESPACE", "team"),
+            ("LESSOR_MAX_RETRIES", "7"),
+        ];
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        load(&[], &variable).unwrap().client
+    };
+    let own = config(r#", "own_variables_only": true"#);
+    assert_eq!((own.address.as_str(), own.namespace, own.tls.skip_verify), ("https://base:8200", None, false));
+    assert_eq!(own.max_retries, 7);
+    let all = config("");
+    assert_eq!((all.address.as_str(), all.tls.skip_verify), ("https://its-own:8200", true));
+}
+
+#[test]
 fn files_and_folders_add_up() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

@@ -61,3 +61,48 @@ async fn what_cannot_be_read_is_no_obstacle() {
     stage.until_ready().await;
     assert_eq!(stage.file("0"), "user-1");
 }
+
+#[tokio::test]
+async fn an_agent_that_ends_beside_its_application_leaves_a_workloads_leases_alone() {
+    for (owner, revoked) in [("workload", 0), ("token", 1)] {
+        let engine = FakeEngine::start(move |seen| match seen.line().as_str() {
+            "PUT auth/kubernetes/login" => {
+                let metadata = json!({ "lease_owner": owner });
+                (200, json!({"auth": {"client_token": "s.t", "lease_duration": 900, "metadata": metadata}}))
+            }
+            "GET database/creds/app" => credential(1, 3600),
+            _ => (204, Value::Null),
+        })
+        .await;
+        let mut stage = Stage::start(&engine, &[USER], json!({ "revoke_on_shutdown": false })).await;
+        stage.until_ready().await;
+        stage.finish().await.unwrap();
+        assert_eq!(count(&engine, "PUT sys/leases/revoke"), revoked, "{owner}: nobody else would end those of a token");
+        assert_eq!(engine.lines().last().unwrap(), "PUT auth/token/revoke-self");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_while_its_application_works_takes_nothing_from_it() {
+    let logins = AtomicU32::new(0);
+    let engine = FakeEngine::start(move |seen| match seen.line().as_str() {
+        "PUT auth/kubernetes/login" if logins.fetch_add(1, Ordering::SeqCst) > 0 => {
+            (403, json!({"errors": ["permission denied"]}))
+        }
+        "PUT auth/kubernetes/login" => (200, json!({"auth": {"client_token": "s.t", "lease_duration": 900}})),
+        "GET database/creds/app" => credential(1, 86_400),
+        _ => (204, Value::Null),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (state, jwt) = (folder.path().join("state"), folder.path().join("jwt"));
+    std::fs::write(&jwt, "the-jwt").unwrap();
+    let method = json!({"type": "kubernetes", "exit_on_err": true, "config": {"role": "app", "token_path": jwt}});
+    let extra = json!({ "state_file": state, "auto_auth": { "method": method } });
+    let mut stage = Stage::start(&engine, &[USER], extra).await;
+    stage.until_ready().await;
+    stage.advance_until(60, "the second login", || count(&engine, "PUT auth/kubernetes/login") == 2).await;
+    stage.task.await.unwrap().unwrap_err();
+    assert!(state.exists(), "the next one goes on");
+    assert_eq!((count(&engine, "PUT sys/leases/revoke"), count(&engine, "PUT auth/token/revoke-self")), (0, 0));
+}

@@ -78,3 +78,35 @@ async fn a_changed_file_signals_the_process_that_wants_to_know() {
     assert!(!stage.task.is_finished());
     stage.finish().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_keeps_no_container_whose_process_has_ended() {
+    let engine = engine(3600, |_| (0, Value::Null)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let command = process(folder.path(), "while [ ! -e end ]; do sleep 0.02; done; exit 5");
+    let mut stage = Stage::start(&engine, &[], variables(&command)).await;
+    stage.until_ready().await;
+    stage.advance_until(300, "a renewal", || count(&engine, "PUT sys/leases/renew") == 1).await;
+    std::fs::write(folder.path().join("end"), "").unwrap();
+    let code = tokio::time::timeout(Duration::from_secs(10), stage.task).await.unwrap().unwrap().unwrap();
+    assert_eq!((code, count(&engine, "PUT sys/leases/revoke")), (5, 1));
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_restart_leaves_the_process_its_time() {
+    let engine = engine(3600, |_| renewed(1200)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rest = "trap 'trap \"\" TERM; echo asked >> log; while [ ! -e end ]; do sleep 0.02; done; echo done >> log; exit' TERM; \
+                echo trapped >> log; while :; do sleep 0.02; done";
+    let mut extra = variables(&process(folder.path(), rest));
+    // The clock is moved while the process ends, and nobody is to lose patience with it.
+    extra["exec"]["kill_timeout"] = json!("100h");
+    let mut stage = Stage::start(&engine, &[], extra).await;
+    stage.until_ready().await;
+    let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    eventually("the trap", || log().ends_with("trapped\n")).await;
+    stage.advance_until(60, "the end of the first", || log().ends_with("asked\n")).await;
+    std::fs::write(folder.path().join("end"), "").unwrap();
+    stage.finish().await.unwrap();
+    assert!(log().ends_with("asked\ndone\n"), "killed in the middle of what it had to finish: {}", log());
+}

@@ -108,6 +108,11 @@ pub fn prepare(
     }
 }
 
+/// Whether the answer can be printed: an engine's keys and tokens are answered once, so this is known before anything is asked.
+fn printable(command: &Command, session: &Session<'_>) -> Result<(), Failure> {
+    if command.shared == grammar::Shared::Nothing { Ok(()) } else { session.format().map(drop) }
+}
+
 /// Runs a command that asks an engine and returns the code that the process ends with.
 pub async fn run(command: &Command, values: &Values, program: &Program, around: &Surroundings) -> u8 {
     let Run::Ask(run) = command.run else {
@@ -115,7 +120,13 @@ pub async fn run(command: &Command, values: &Values, program: &Program, around: 
         return 1;
     };
     let session = Session::new(program, around, values);
-    match run(&session).await {
+    let outcome = match printable(command, &session) {
+        Ok(()) => run(&session).await,
+        wrong => wrong.map(|()| 1),
+    };
+    match outcome {
+        // What nobody has got was not printed, and it may have been the only copy of a key.
+        Ok(0) if around.output_is_lost() => 1,
         Ok(code) => code,
         Err(failure) => {
             if !failure.text.is_empty() {

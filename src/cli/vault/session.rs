@@ -53,22 +53,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When there is no answer; [`Failure::done`] after printing.
     pub async fn send(&self, ask: &Ask) -> Result<Reply, Failure> {
-        let mut headers = self.headers()?;
-        if self.values.on("output-curl-string") {
-            if let Some(namespace) = self.namespace() {
-                headers.push(("X-Vault-Namespace".to_owned(), namespace));
-            }
-            let curl = ask.curl(&self.program.name, self.client()?.address(), &headers);
-            self.around.print(&format!("{curl}\n"));
-            return Err(Failure::done());
-        }
-        if self.values.on("output-policy") {
-            self.around.print(&format!("{}\n", ask.policy()));
-            return Err(Failure::done());
-        }
-        if let Some(ttl) = self.wrap_ttl(ask) {
-            headers.push(("X-Vault-Wrap-TTL".to_owned(), ttl));
-        }
+        let headers = self.to_send(ask)?;
         self.exchange(self.client()?, ask, &headers).await
     }
 
@@ -81,20 +66,41 @@ impl<'a> Session<'a> {
         self.exchange(self.client()?, ask, &headers).await
     }
 
-    /// Sends a request as another token, or as none.
+    /// Sends a request as another token, or as none; or prints it, as [`Session::send`] does.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// When there is no answer; [`Failure::done`] after printing.
     pub async fn send_as(&self, token: Option<&base::Secret>, ask: &Ask) -> Result<Reply, Failure> {
         let client = match token {
             Some(token) => self.client()?.with_token(token.clone()),
             None => self.client()?.without_token(),
         };
+        let headers = self.to_send(ask)?;
+        self.exchange(&client, ask, &headers).await
+    }
+
+    /// The headers of a request that is to be sent.
+    ///
+    /// # Errors
+    /// [`Failure::done`] where it was to be printed only, and is.
+    fn to_send(&self, ask: &Ask) -> Result<Vec<(String, String)>, Failure> {
         let mut headers = self.headers()?;
         if let Some(ttl) = self.wrap_ttl(ask) {
             headers.push(("X-Vault-Wrap-TTL".to_owned(), ttl));
         }
-        self.exchange(&client, ask, &headers).await
+        if self.values.on("output-curl-string") {
+            if let Some(namespace) = self.namespace() {
+                headers.push(("X-Vault-Namespace".to_owned(), namespace));
+            }
+            let curl = ask.curl(&self.program.name, self.client()?.address(), &headers);
+            self.around.print(&format!("{curl}\n"));
+            return Err(Failure::done());
+        }
+        if self.values.on("output-policy") {
+            self.around.print(&format!("{}\n", ask.policy()));
+            return Err(Failure::done());
+        }
+        Ok(headers)
     }
 
     /// An answer with an envelope; `None` where there is nothing to say, and for what is not there.

@@ -1,6 +1,6 @@
 //! What a command finds around it: variables, terminal, clock, randomness. Tests bring their own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal as _, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// Whether something could not be printed.
+    pub lost: Cell<bool>,
 }
 
 /// The names and versions of this program.
@@ -69,6 +71,7 @@ impl Surroundings {
             output_is_terminal: io::stdout().is_terminal(),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            lost: Cell::new(false),
         }
     }
 
@@ -83,10 +86,22 @@ impl Surroundings {
         (self.variables)("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
     }
 
-    /// Writes to standard output as it is. A reader that has gone away is no error, as for other programs in a pipe.
+    /// Writes to standard output as it is. A reader that has gone away is no error, as for other programs in a pipe; a full disk
+    /// is one.
     pub fn print(&self, text: &str) {
         let mut output = self.output.borrow_mut();
-        let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+        match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.say(&format!("cannot write to standard output: {error}"));
+                self.lost.set(true);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether something that was to be printed could not be written.
+    pub fn output_is_lost(&self) -> bool {
+        self.lost.get()
     }
 
     /// Writes a line to standard error. When even that cannot be written, nothing is left to do.

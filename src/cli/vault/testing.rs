@@ -1,6 +1,6 @@
 //! Surroundings that a test makes, and the texts that a command leaves in them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Cursor, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,6 +55,7 @@ pub fn around(variables: &[(&str, &str)], input: &str) -> (Surroundings, Printed
         output_is_terminal: false,
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
+        lost: Cell::default(),
     };
     (around, printed)
 }

@@ -125,6 +125,49 @@ async fn a_request_may_be_printed_instead() {
 }
 
 #[tokio::test]
+async fn a_printed_request_lacks_nothing_and_a_login_is_one_too() {
+    let wrapped = ran(&["read", "-wrap-ttl=60s", "-output-curl-string", "secret/a"], "", |_| (500, Value::Null)).await;
+    assert!(wrapped.output.contains("-H 'X-Vault-Wrap-TTL: 60s'"), "{}", wrapped.output);
+    let line = ["login", "-method=userpass", "-output-curl-string", "username=u", "password=p"];
+    let login = ran(&line, "", |_| (500, Value::Null)).await;
+    assert_eq!((login.code, login.seen.len()), (0, 0), "nobody was logged in");
+    assert!(login.output.contains("/v1/auth/userpass/login/u"), "{}", login.output);
+}
+
+#[tokio::test]
+async fn what_is_answered_once_is_asked_for_only_where_it_can_be_printed() {
+    let made = |_: &Seen| (200, json!({ "keys_base64": ["a="], "root_token": "hvs.x" }));
+    let init = ran_with(&["operator", "init"], "", &[("VAULT_FORMAT", "xml")], made).await;
+    assert_eq!(
+        (init.code, init.seen.len()),
+        (1, 0),
+        "an engine that was initialised would have told its keys to nobody"
+    );
+    assert_eq!(init.error, "Invalid output format: use table, json or yaml\n");
+}
+
+#[tokio::test]
+async fn what_could_not_be_printed_is_no_success() {
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (mut around, printed) = around(&[("VAULT_TOKEN", "t")], "");
+    around.output = std::cell::RefCell::new(Box::new(Full));
+    let program = Program { name: "vault".into(), version: "0.1.0", api_version: "1.18.0" };
+    let (command, _) = find(&["print", "token"]).unwrap();
+    let Prepared::Ready(command, values) = prepare(command, [], &program, &around) else { panic!("misread") };
+    assert_eq!(run(command, &values, &program, &around).await, 1);
+    assert!(printed.error().starts_with("cannot write to standard output: "), "{}", printed.error());
+}
+
+#[tokio::test]
 async fn kv_finds_its_mount_and_its_version() {
     let script = |version: &'static str| {
         move |seen: &Seen| match seen.path.starts_with("sys/internal") {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Api, ResourceExt};
 use serde::Deserialize;
+use tokio::sync::Notify;
 
 use super::tell::{Issued, Teller};
 use super::{Running, has_ended};
@@ -27,6 +28,8 @@ const SHARE: u32 = 4;
 const COMPARISON_LONGEST: Duration = Duration::from_secs(15);
 /// How soon after a failed comparison: the engine was down, and may have missed ends.
 const COMPARISON_RETRY: Duration = Duration::from_secs(5);
+/// How soon after the watch has lost sight of a pod: its end is to be reported within 5 s.
+const COMPARISON_SOON: Duration = Duration::from_secs(1);
 
 /// A workload that owns leases, as the engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -51,7 +54,8 @@ struct Listing {
     time: Option<Timestamp>,
 }
 
-pub(super) async fn compare(context: &Context, namespaces: &[String], running: &Running) {
+/// Compares for ever, and soon when the watch is `unclear` about somebody.
+pub(super) async fn compare(context: &Context, namespaces: &[String], running: &Running, unclear: &Notify) {
     let (mut surplus, mut round, mut teller) = (Surplus::default(), 0u32, Teller::new(namespaces));
     loop {
         let began = context.clock.now();
@@ -78,7 +82,13 @@ pub(super) async fn compare(context: &Context, namespaces: &[String], running: &
         };
         let took = Duration::try_from(context.clock.now().duration_since(began)).unwrap_or_default();
         let wait = wait.max(took.saturating_mul(SHARE)).min(COMPARISON_LONGEST);
-        context.clock.sleep(wait.mul_f64(context.random.jitter(0.1))).await;
+        tokio::select! {
+            () = context.clock.sleep(wait.mul_f64(context.random.jitter(0.1))) => {}
+            () = unclear.notified() => {
+                context.clock.sleep(COMPARISON_SOON).await;
+                round = 0;
+            }
+        }
     }
 }
 

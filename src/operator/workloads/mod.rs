@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::context::Context;
 use crate::base::clock::add;
@@ -37,11 +37,11 @@ type Running = Arc<Mutex<HashSet<String>>>;
 
 /// Runs watch, reports and comparison for ever. `ends` is the other side of [`Context::ended`].
 pub async fn run(context: Arc<Context>, namespaces: Vec<String>, ends: mpsc::UnboundedReceiver<String>) {
-    let running = Running::default();
+    let (running, unclear) = (Running::default(), Notify::new());
     tokio::join!(
-        watch::watch(&context, &namespaces, &running),
+        watch::watch(&context, &namespaces, &running, &unclear),
         report(&context, ends),
-        compare::compare(&context, &namespaces, &running),
+        compare::compare(&context, &namespaces, &running, &unclear),
     );
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::events::EventType;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
+use tokio::sync::Notify;
 
 use super::failures::Failure;
 use super::{Running, has_ended, overdue_at};
@@ -18,6 +19,23 @@ use crate::operator::watched::PAGE;
 
 /// Pods that run, by UID, with the moment at which those that are being deleted count as gone.
 type Pods = HashMap<String, Option<Timestamp>>;
+
+/// What an event tells of the pods.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// No end.
+    Nothing,
+    /// The pod of this UID has ended.
+    Ended(String),
+    /// Somebody is not seen any more, who may live on without the label: the cluster has to be asked.
+    Unclear,
+}
+
+/// Whether a pod that is not seen any more was removed: the last step of every removal is a grace period of 0, which
+/// Kubernetes writes down before. Where only the label was taken away, the watch says the same of a pod that lives.
+fn is_removed(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds == Some(0)
+}
 
 /// The injected pods of one watch.
 #[derive(Debug, Default)]
@@ -50,34 +68,38 @@ impl Tracker {
         }
     }
 
-    /// Takes an event in and returns the UIDs of pods that have ended with it.
-    fn observe(&mut self, event: &watcher::Event<Pod>, now: Timestamp) -> Vec<String> {
+    /// Takes an event in.
+    fn observe(&mut self, event: &watcher::Event<Pod>, now: Timestamp) -> Seen {
         let uid = |pod: &Pod| pod.uid().unwrap_or_default();
         match event {
             watcher::Event::Apply(pod) if has_ended(pod, now) => {
-                self.running.remove_entry(&uid(pod)).map(|(uid, _)| uid).into_iter().collect()
+                if self.running.remove(&uid(pod)).is_some() {
+                    Seen::Ended(uid(pod))
+                } else {
+                    Seen::Nothing
+                }
             }
             watcher::Event::Apply(pod) => {
                 self.running.insert(uid(pod), overdue_at(pod));
-                Vec::new()
+                Seen::Nothing
             }
             watcher::Event::Delete(pod) => {
                 self.running.remove(&uid(pod));
-                vec![uid(pod)]
+                if is_removed(pod) { Seen::Ended(uid(pod)) } else { Seen::Unclear }
             }
             watcher::Event::Init => {
                 self.listed.clear();
-                Vec::new()
+                Seen::Nothing
             }
             watcher::Event::InitApply(pod) => {
                 if !has_ended(pod, now) {
                     self.listed.insert(uid(pod), overdue_at(pod));
                 }
-                Vec::new()
+                Seen::Nothing
             }
             watcher::Event::InitDone => {
                 let before = std::mem::replace(&mut self.running, std::mem::take(&mut self.listed));
-                before.into_keys().filter(|uid| !self.running.contains_key(uid)).collect()
+                if before.keys().all(|uid| self.running.contains_key(uid)) { Seen::Nothing } else { Seen::Unclear }
             }
         }
     }
@@ -93,8 +115,8 @@ impl Tracker {
     }
 }
 
-/// Follows the pods for ever, keeps `running`, and has ends reported.
-pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Running) {
+/// Follows the pods for ever, keeps `running`, and has ends reported; `unclear` ones are for the comparison to settle.
+pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Running, unclear: &Notify) {
     let apis: Vec<Api<Pod>> = if namespaces.is_empty() {
         vec![Api::all(context.kube.clone())]
     } else {
@@ -114,6 +136,7 @@ pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Ru
     let mut events = stream::select_all(streams);
     loop {
         let next = trackers.values().filter_map(Tracker::next).min().unwrap_or(Timestamp::MAX);
+        let mut look = false;
         let ended: Vec<String> = tokio::select! {
             event = events.next() => match event {
                 None => return,
@@ -126,7 +149,14 @@ pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Ru
                     if let Some((pod, text)) = tracker.failure(&event) {
                         context.publish(pod, EventType::Warning, "AgentFailed", "Inject", &text).await;
                     }
-                    tracker.observe(&event, context.clock.now())
+                    match tracker.observe(&event, context.clock.now()) {
+                        Seen::Nothing => Vec::new(),
+                        Seen::Ended(uid) => vec![uid],
+                        Seen::Unclear => {
+                            look = true;
+                            Vec::new()
+                        }
+                    }
                 }
             },
             () = context.clock.sleep_until(next) => {
@@ -141,6 +171,9 @@ pub(super) async fn watch(context: &Context, namespaces: &[String], running: &Ru
         }
         let mut shared = running.lock().unwrap_or_else(PoisonError::into_inner);
         *shared = trackers.values().flat_map(|tracker| tracker.running.keys().cloned()).collect();
+        if look {
+            unclear.notify_one();
+        }
     }
 }
 
@@ -175,12 +208,23 @@ mod tests {
     #[test]
     fn deleted_and_finished_pods_have_ended() {
         let (mut tracker, now) = (Tracker::default(), noon());
-        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Pending")), now).is_empty());
-        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Running")), now).is_empty());
-        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded")), now), ["a"]);
-        assert!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded")), now).is_empty(), "reported once");
+        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Pending")), now), Seen::Nothing);
+        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Running")), now), Seen::Nothing);
+        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded")), now), Seen::Ended("a".into()));
+        assert_eq!(tracker.observe(&watcher::Event::Apply(pod("a", "Succeeded")), now), Seen::Nothing, "reported once");
         tracker.observe(&watcher::Event::Apply(pod("b", "Running")), now);
-        assert_eq!(tracker.observe(&watcher::Event::Delete(pod("b", "Running")), now), ["b"]);
+        let mut removed = deleted("b", "2026-01-01T12:00:00Z");
+        removed.metadata.deletion_grace_period_seconds = Some(0);
+        assert_eq!(tracker.observe(&watcher::Event::Delete(removed), now), Seen::Ended("b".into()));
+    }
+
+    #[test]
+    fn a_pod_that_loses_its_label_lives_on() {
+        let (mut tracker, now) = (Tracker::default(), noon());
+        for gone in [pod("a", "Running"), deleted("a", "2026-01-01T12:00:30Z")] {
+            tracker.observe(&watcher::Event::Apply(pod("a", "Running")), now);
+            assert_eq!(tracker.observe(&watcher::Event::Delete(gone), now), Seen::Unclear);
+        }
     }
 
     #[test]
@@ -192,9 +236,11 @@ mod tests {
         tracker.observe(&watcher::Event::Init, now);
         tracker.observe(&watcher::Event::InitApply(pod("b", "Running")), now);
         tracker.observe(&watcher::Event::InitApply(pod("c", "Failed")), now);
-        let mut ended = tracker.observe(&watcher::Event::InitDone, now);
-        ended.sort();
-        assert_eq!(ended, ["a", "c"]);
+        assert_eq!(
+            tracker.observe(&watcher::Event::InitDone, now),
+            Seen::Unclear,
+            "\"a\" may have lost its label only"
+        );
         assert_eq!(tracker.running.into_keys().collect::<HashSet<_>>(), HashSet::from(["b".to_owned()]));
     }
 
@@ -204,14 +250,16 @@ mod tests {
         tracker.observe(&watcher::Event::Apply(pod("a", "Running")), now);
         assert_eq!(tracker.next(), None);
         let lost = deleted("a", "2026-01-01T12:00:10Z");
-        assert!(tracker.observe(&watcher::Event::Apply(lost.clone()), now).is_empty(), "its containers may run yet");
+        let seen = tracker.observe(&watcher::Event::Apply(lost.clone()), now);
+        assert_eq!(seen, Seen::Nothing, "its containers may run yet");
         let due = tracker.next().unwrap();
         assert_eq!(due, add(now, Duration::from_secs(40)));
         assert!(tracker.overdue(add(now, Duration::from_secs(39))).is_empty());
         assert_eq!(tracker.overdue(due), ["a"]);
-        assert!(tracker.observe(&watcher::Event::Apply(lost.clone()), due).is_empty(), "reported once");
+        assert_eq!(tracker.observe(&watcher::Event::Apply(lost.clone()), due), Seen::Nothing, "reported once");
         tracker.observe(&watcher::Event::Init, due);
         tracker.observe(&watcher::Event::InitApply(lost), due);
-        assert!(tracker.observe(&watcher::Event::InitDone, due).is_empty() && tracker.running.is_empty());
+        assert_eq!(tracker.observe(&watcher::Event::InitDone, due), Seen::Nothing);
+        assert!(tracker.running.is_empty());
     }
 }

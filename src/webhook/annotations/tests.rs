@@ -117,10 +117,13 @@ fn theirs_without_effect_are_warnings() {
         ("vault.hashicorp.com/go-max-procs", "2"),
         ("vault.hashicorp.com/agent-telemetry-prefix", "x"),
         ("vault.hashicorp.com/agent-inject-secrets-x", "a/b"),
+        ("vault.hashicorp.com/agent-image", "hashicorp/vault:1.17.2"),
     ])
     .unwrap();
     let warnings = injection.warnings.join("\n");
-    assert_eq!(injection.warnings.len(), 3, "{warnings}");
+    assert_eq!(injection.warnings.len(), 4, "{warnings}");
+    assert!(warnings.contains("agent-image has no effect: that image holds another agent"), "{warnings}");
+    assert_eq!(injection.agent.image, None, "it could not start");
     assert!(warnings.contains("vault.hashicorp.com/go-max-procs has no effect: the agent is no Go program"));
     assert!(warnings.contains("vault.hashicorp.com/agent-telemetry-prefix has no effect: the agent has no metrics"));
     assert!(warnings.contains("did you mean vault.hashicorp.com/agent-inject-secret-x?"), "{warnings}");

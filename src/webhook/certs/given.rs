@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::upkeep::{LOOK, Tend};
-use super::{Error, Identity, Resolver};
+use super::{Error, Identity, Resolver, Version};
 use crate::base::clock::add;
 use crate::base::{Clock, Random, Secret, Timestamp};
 
@@ -34,11 +34,11 @@ pub trait Source: Send + Sync {
     /// What there is to show.
     async fn given(&self) -> Result<Given, Error>;
 
-    /// The CAs (PEM) that API servers trust now; empty before the first.
-    async fn trusted(&self) -> Result<String, Error>;
+    /// The CAs (PEM) that API servers trust now, empty before the first; with the version to hand back to [`Source::trust`].
+    async fn trusted(&self) -> Result<(String, Version), Error>;
 
-    /// Has API servers trust these CAs (PEM) and no others.
-    async fn trust(&self, cas: &str) -> Result<(), Error>;
+    /// Has API servers trust these CAs (PEM) and no others; false when somebody else has been faster, and nothing was written.
+    async fn trust(&self, cas: &str, expected: &Version) -> Result<bool, Error>;
 }
 
 /// CAs without an order.
@@ -114,7 +114,8 @@ impl Tend for Follower {
         let now = self.clock.now();
         let given = self.source.given().await?;
         let cas = blocks(if given.cas.is_empty() { &given.certificate } else { &given.cas });
-        let trusted = blocks(&self.source.trusted().await?);
+        let (trusted, version) = self.source.trusted().await?;
+        let trusted = blocks(&trusted);
         let since = match &self.seen {
             Some((seen, since)) if *seen == trusted => *since,
             _ => now,
@@ -131,7 +132,11 @@ impl Tend for Follower {
         let look = add(now, LOOK.min(self.overlap / 3).mul_f64(self.random.jitter(0.2)));
         match next {
             Move::Trust(cas) => {
-                self.source.trust(&cas.iter().map(String::as_str).collect::<String>()).await?;
+                // By what was seen: another replica may have added the CA that it needs meanwhile, and shows it at once.
+                if !self.source.trust(&cas.iter().map(String::as_str).collect::<String>(), &version).await? {
+                    tracing::debug!("another replica was faster");
+                    return Ok(now);
+                }
                 tracing::info!("told the API server which CAs to trust");
                 self.seen = Some((cas, self.clock.now()));
                 Ok(now)
@@ -183,7 +188,10 @@ mod tests {
     #[derive(Default)]
     struct Memory {
         given: Mutex<Option<Given>>,
-        trusted: Mutex<String>,
+        /// And how often it was written.
+        trusted: Mutex<(String, u32)>,
+        /// What another replica writes as soon as somebody has looked.
+        meanwhile: Mutex<Option<String>>,
     }
 
     impl Memory {
@@ -201,13 +209,22 @@ mod tests {
             self.given.lock().unwrap().clone().ok_or_else(|| Error::NoConfiguration("none".into()))
         }
 
-        async fn trusted(&self) -> Result<String, Error> {
-            Ok(self.trusted.lock().unwrap().clone())
+        async fn trusted(&self) -> Result<(String, Version), Error> {
+            let mut trusted = self.trusted.lock().unwrap();
+            let (seen, version) = trusted.clone();
+            if let Some(other) = self.meanwhile.lock().unwrap().take() {
+                *trusted = (other, version + 1);
+            }
+            Ok((seen, Some(version.to_string())))
         }
 
-        async fn trust(&self, cas: &str) -> Result<(), Error> {
-            *self.trusted.lock().unwrap() = cas.to_owned();
-            Ok(())
+        async fn trust(&self, cas: &str, expected: &Version) -> Result<bool, Error> {
+            let mut trusted = self.trusted.lock().unwrap();
+            let found = *expected == Some(trusted.1.to_string());
+            if found {
+                *trusted = (cas.to_owned(), trusted.1 + 1);
+            }
+            Ok(found)
         }
     }
 
@@ -256,20 +273,20 @@ mod tests {
         let mut next = [clock.now(); 3];
         let mut shown = Vec::new();
         for change in 0..10 {
-            let ca = if change > 0 { source.give(clock.now()) } else { source.trusted().await.unwrap() };
+            let ca = if change > 0 { source.give(clock.now()) } else { source.trusted().await.unwrap().0 };
             for _ in 0..200 {
                 let at = (0..3).min_by_key(|at| next[*at]).unwrap();
                 if let Ok(wait) = Duration::try_from(next[at].duration_since(clock.now())) {
                     clock.advance(wait);
                 }
                 next[at] = followers[at].tend().await.unwrap();
-                let trusted = blocks(&source.trusted().await.unwrap());
+                let trusted = blocks(&source.trusted().await.unwrap().0);
                 for (_, cas) in followers.iter().filter_map(|follower| follower.shown.as_ref()) {
                     assert!(cas.is_subset(&trusted));
                 }
             }
             assert_eq!(
-                blocks(&source.trusted().await.unwrap()).len(),
+                blocks(&source.trusted().await.unwrap().0).len(),
                 1,
                 "{ca}: the CA of before is trusted no longer"
             );
@@ -278,5 +295,24 @@ mod tests {
         }
         shown.dedup();
         assert_eq!(shown.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_ca_that_another_replica_has_just_added_stays() {
+        let (source, clock) = (Arc::new(Memory::default()), ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        let own = source.give(clock.now());
+        let mut follower =
+            Follower::new(source.clone(), OVERLAP, Arc::new(clock.clone()), Arc::new(SeededRandom::new(1)));
+        while follower.resolver.shown().is_none() {
+            follower.tend().await.unwrap();
+        }
+        let ca = |name: &str| format!("-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n");
+        source.trusted.lock().unwrap().0 = format!("{own}{}", ca("old"));
+        follower.tend().await.unwrap();
+        clock.advance(OVERLAP * SETTLED);
+        let all = format!("{own}{}{}", ca("old"), ca("next"));
+        *source.meanwhile.lock().unwrap() = Some(all.clone());
+        follower.tend().await.unwrap();
+        assert_eq!(blocks(&source.trusted.lock().unwrap().0), blocks(&all), "what it took away was seen before that");
     }
 }

@@ -33,12 +33,15 @@ impl KubernetesStore {
         }
     }
 
-    async fn webhooks(&self) -> Result<Vec<MutatingWebhook>, Error> {
+    async fn webhooks(&self) -> Result<(Vec<MutatingWebhook>, Version), Error> {
         let name = &self.configuration;
         let failed = Self::failed("read", "MutatingWebhookConfiguration", name);
-        let found = self.configurations.get_opt(name).await.map_err(failed)?;
-        let webhooks = found.and_then(|configuration| configuration.webhooks).unwrap_or_default();
-        if webhooks.is_empty() { Err(Error::NoConfiguration(name.clone())) } else { Ok(webhooks) }
+        let found = self.configurations.get_opt(name).await.map_err(failed)?.unwrap_or_default();
+        let webhooks = found.webhooks.unwrap_or_default();
+        if webhooks.is_empty() {
+            return Err(Error::NoConfiguration(name.clone()));
+        }
+        Ok((webhooks, found.metadata.resource_version))
     }
 
     fn failed(verb: &str, object: &str, name: &str) -> impl Fn(kube::Error) -> Error {
@@ -80,26 +83,14 @@ impl Store for KubernetesStore {
 
     async fn publish(&self, cas: &str) -> Result<bool, Error> {
         let name = &self.configuration;
-        let failed = |verb| Self::failed(verb, "MutatingWebhookConfiguration", name);
-        let webhooks = self.webhooks().await?;
-        let wanted = ByteString(cas.as_bytes().to_vec());
-        let mut operations = Vec::new();
-        for (at, webhook) in webhooks.iter().enumerate() {
-            if webhook.client_config.ca_bundle.as_ref() == Some(&wanted) {
-                continue;
-            }
-            let at = at.to_string();
-            let path = |tokens: &[&str]| PointerBuf::from_tokens(["webhooks", &at].iter().chain(tokens).copied());
-            // The test keeps the CAs out of another webhook, should the list have been reordered meanwhile.
-            operations.push(PatchOperation::Test(TestOperation { path: path(&["name"]), value: json!(webhook.name) }));
-            let path = path(&["clientConfig", "caBundle"]);
-            operations.push(PatchOperation::Add(AddOperation { path, value: json!(wanted) }));
-        }
+        let (webhooks, _) = self.webhooks().await?;
+        let operations = trusting(&webhooks, cas);
         if operations.is_empty() {
             return Ok(false);
         }
         let patch = Patch::Json::<()>(JsonPatch(operations));
-        self.configurations.patch(name, &PatchParams::default(), &patch).await.map_err(failed("patch"))?;
+        let failed = Self::failed("patch", "MutatingWebhookConfiguration", name);
+        self.configurations.patch(name, &PatchParams::default(), &patch).await.map_err(failed)?;
         Ok(true)
     }
 }
@@ -118,18 +109,49 @@ impl Source for KubernetesStore {
         Ok(Given { certificate, key: key.into(), cas: text("ca.crt").unwrap_or_default() })
     }
 
-    async fn trusted(&self) -> Result<String, Error> {
-        let bundles = self.webhooks().await?.into_iter().map(|webhook| webhook.client_config.ca_bundle);
+    async fn trusted(&self) -> Result<(String, Version), Error> {
+        let (webhooks, version) = self.webhooks().await?;
+        let bundles = webhooks.into_iter().map(|webhook| webhook.client_config.ca_bundle);
         // Where webhooks of one configuration differ, none of the CAs is trusted by all.
         let mut bundles: Vec<_> = bundles.map(|bundle| bundle.map(|bundle| bundle.0).unwrap_or_default()).collect();
         bundles.dedup();
         let common = if bundles.len() == 1 { bundles.swap_remove(0) } else { Vec::new() };
-        Ok(String::from_utf8(common).unwrap_or_default())
+        Ok((String::from_utf8(common).unwrap_or_default(), version))
     }
 
-    async fn trust(&self, cas: &str) -> Result<(), Error> {
-        self.publish(cas).await.map(drop)
+    async fn trust(&self, cas: &str, expected: &Version) -> Result<bool, Error> {
+        let name = &self.configuration;
+        let (webhooks, version) = self.webhooks().await?;
+        if version != *expected {
+            return Ok(false);
+        }
+        let path = PointerBuf::from_tokens(["metadata", "resourceVersion"]);
+        let mut operations = vec![PatchOperation::Test(TestOperation { path, value: json!(version) })];
+        operations.extend(trusting(&webhooks, cas));
+        let patch = Patch::Json::<()>(JsonPatch(operations));
+        // Whoever comes between fails the test; that is told as an error, since CAs that cannot be used are answered the same way.
+        let failed = Self::failed("patch", "MutatingWebhookConfiguration", name);
+        self.configurations.patch(name, &PatchParams::default(), &patch).await.map_err(failed)?;
+        Ok(true)
     }
+}
+
+/// What has every webhook trust these CAs and no others; nothing where all do.
+fn trusting(webhooks: &[MutatingWebhook], cas: &str) -> Vec<PatchOperation> {
+    let wanted = ByteString(cas.as_bytes().to_vec());
+    let mut operations = Vec::new();
+    for (at, webhook) in webhooks.iter().enumerate() {
+        if webhook.client_config.ca_bundle.as_ref() == Some(&wanted) {
+            continue;
+        }
+        let at = at.to_string();
+        let path = |tokens: &[&str]| PointerBuf::from_tokens(["webhooks", &at].iter().chain(tokens).copied());
+        // The test keeps the CAs out of another webhook, should the list have been reordered meanwhile.
+        operations.push(PatchOperation::Test(TestOperation { path: path(&["name"]), value: json!(webhook.name) }));
+        let path = path(&["clientConfig", "caBundle"]);
+        operations.push(PatchOperation::Add(AddOperation { path, value: json!(wanted) }));
+    }
+    operations
 }
 
 /// A merge patch keeps what it does not name, so what is no longer there is named.

@@ -10,6 +10,11 @@ use super::list;
 /// # Errors
 /// What would harm others, or could not start.
 pub fn check(spec: &Value, injection: &Injection) -> Result<(), Mistake> {
+    if spec["os"]["name"] == "windows" || spec["nodeSelector"]["kubernetes.io/os"] == "windows" {
+        let annotation = injection.family.opt_in().to_owned();
+        let problem = "the pod is for Windows, and the agent runs on Linux only: remove it".to_owned();
+        return Err(Mistake { annotation, problem });
+    }
     if injection.shares_processes && spec["hostPID"] == true {
         let problem = "the pod sees the host's processes (hostPID): remove that, or what needs a shared namespace";
         return Err(injection.mistake(Setting::ShareProcesses, problem));

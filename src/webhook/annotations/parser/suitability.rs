@@ -72,6 +72,13 @@ impl Parser {
         if !agent.has_security_context && chosen {
             without.push((ContainerSetting::SecurityContext, "a user or group was chosen, which needs one"));
         }
+        if agent.image.as_deref().is_some_and(is_theirs) {
+            without.push((
+                ContainerSetting::Image,
+                "that image holds another agent; the installation's own image is used",
+            ));
+            self.injection.agent.image = None;
+        }
         for (setting, reason) in without {
             self.inapplicable(&full_name(self.injection.family, Setting::Container(setting)), reason);
         }
@@ -136,6 +143,39 @@ impl Parser {
                 &full_name(family, Setting::Mode),
                 "there is nothing to give to the process: add env-NAME or secret-NAME",
             );
+        }
+    }
+}
+
+/// Whether an image is Vault's or OpenBao's own, as pods made for their injector pin it: our agent is not in there.
+fn is_theirs(image: &str) -> bool {
+    let name = image.split('@').next().unwrap_or_default();
+    let name = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(name, _)| name);
+    let mut parts = name.rsplit('/');
+    match (parts.next(), parts.next()) {
+        (Some("vault" | "vault-enterprise"), Some("hashicorp")) | (Some("vault"), None) => true,
+        (Some(last), Some("openbao")) => last.starts_with("openbao"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_with_another_agent_are_known() {
+        for image in [
+            "hashicorp/vault:1.17.2",
+            "docker.io/hashicorp/vault@sha256:00",
+            "registry.example.org:5000/mirror/hashicorp/vault-enterprise:1.17-ent",
+            "vault",
+            "quay.io/openbao/openbao-ubi:2",
+        ] {
+            assert!(is_theirs(image), "{image}");
+        }
+        for image in ["lessor.dev/lessor:1", "registry.example.org:5000/platform/vault:1", "hashicorp/vault-tools:1"] {
+            assert!(!is_theirs(image), "{image}");
         }
     }
 }

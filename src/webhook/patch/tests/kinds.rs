@@ -27,6 +27,7 @@ fn classic_is_a_pair_that_shares_one_login() {
     let patched = patched(pod(&ours(json!({"lessor.dev/mode": "classic"})), app())).unwrap();
     for container in [&patched["spec"]["initContainers"][0], &patched["spec"]["containers"][1]] {
         assert_eq!(config(container)["state_file"], "/run/lessor/agent/state");
+        assert_eq!(config(container)["revoke_on_shutdown"], false, "the application ends beside it, not before it");
     }
     let spec = typed(patched).spec.unwrap();
     let init = &spec.init_containers.as_ref().unwrap()[0];
@@ -73,14 +74,13 @@ fn exec_runs_the_containers_own_command_with_its_variables() {
     assert_eq!(config["exec"], json!({"restart_on_secret_changes": "always", "reload_signal": "HUP"}));
     assert_eq!(config["template"][0]["destination"], "/lessor/secrets/file", "as the application sees it");
     assert_eq!(config["template"].as_array().unwrap().len(), 1, "a secret for the environment makes no file");
+    assert_eq!(config["vault"]["own_variables_only"], true, "VAULT_ADDR and its like are the application's own");
     let spec = typed(patched).spec.unwrap();
     let init = &spec.init_containers.as_ref().unwrap()[0];
     assert_eq!(command(init), "/lessor-agent install /run/lessor/bin/lessor-agent");
     assert!(init.env.is_none(), "it needs to know nothing");
     let app = &spec.containers[0];
     assert_eq!(command(app), "/run/lessor/bin/lessor-agent run");
-    let address = app.env.as_ref().unwrap().iter().find(|variable| variable.name == "LESSOR_ADDR").unwrap();
-    assert_eq!(address.value.as_deref(), Some("https://lessor.lessor-system.svc:8200"), "before an own VAULT_ADDR");
     // In the arguments, where Kubernetes puts variables in.
     assert_eq!(app.args.as_ref().unwrap()[..], ["--", "/usr/bin/server", "-v", "--db", "$(DB)"]);
     let wanted = ["/lessor/secrets", "/run/lessor/agent", "/var/run/secrets/lessor.dev", "/run/lessor/bin"];
@@ -363,6 +363,60 @@ fn ephemeral_storage_is_the_agents_to_ask_for() {
     let resources = &found["spec"]["initContainers"][0]["resources"];
     assert_eq!(resources["limits"], json!({"memory": "32Mi", "ephemeral-storage": "10Mi"}));
     assert_eq!(resources["requests"]["ephemeral-storage"], "1Mi");
+}
+
+/// A pod whose own volume with a token is mounted by its container.
+fn with_token_volume(folder: &str) -> Value {
+    let mut pod = app();
+    let token = json!({"serviceAccountToken": {"path": "token", "audience": "lessor"}});
+    pod["volumes"] = json!([{"name": "own-token", "projected": {"sources": [token]}}]);
+    pod["containers"][0]["volumeMounts"] = json!([{"name": "own-token", "mountPath": folder}]);
+    pod
+}
+
+fn twice(container: &core::Container) -> bool {
+    let mut paths = mounts(container);
+    let count = paths.len();
+    paths.sort_unstable();
+    paths.dedup();
+    paths.len() < count
+}
+
+#[test]
+fn a_token_volume_that_is_there_already_is_not_mounted_twice() {
+    let exec = json!({
+        "lessor.dev/mode": "exec", "lessor.dev/env-db": "URL", "lessor.dev/token-volume": "own-token",
+    });
+    let found = spec(exec, with_token_volume("/tokens/"));
+    assert!(mounts(&found.containers[0]).contains(&"/tokens/") && !twice(&found.containers[0]));
+    let account = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let own = json!({"lessor.dev/configmap": "agent", "lessor.dev/token-volume": "own-token"});
+    let agent = spec(own, with_token_volume(account)).init_containers.unwrap().remove(0);
+    assert!(mounts(&agent).contains(&account) && !twice(&agent), "{:?}", mounts(&agent));
+}
+
+#[test]
+fn copied_mounts_pass_nothing_on() {
+    let mut pod = app();
+    pod["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
+    let mount = json!({"name": "data", "mountPath": "/data", "mountPropagation": "Bidirectional"});
+    pod["containers"][0]["volumeMounts"] = json!([mount]);
+    let agent = spec(json!({"lessor.dev/copy-volume-mounts": "app"}), pod).init_containers.unwrap().remove(0);
+    let copied = agent.volume_mounts.unwrap().into_iter().find(|mount| mount.name == "data").unwrap();
+    assert_eq!(copied.mount_propagation, None, "the agent is not privileged, so the pod would be refused");
+}
+
+#[test]
+fn what_could_never_start_is_refused_with_the_reason() {
+    let long = "x".repeat(128 * 1024);
+    let problem = refused(json!({"lessor.dev/template-db": long}), app());
+    assert!(problem.starts_with("lessor.dev/template-file-NAME: all templates and settings together"), "{problem}");
+    for windows in [json!({"os": {"name": "windows"}}), json!({"nodeSelector": {"kubernetes.io/os": "windows"}})] {
+        let mut pod = app();
+        pod.as_object_mut().unwrap().extend(windows.as_object().unwrap().clone());
+        let problem = refused(json!({}), pod);
+        assert!(problem.starts_with("lessor.dev/inject: the pod is for Windows"), "{problem}");
+    }
 }
 
 #[test]

@@ -86,7 +86,7 @@ public final class App {
         } catch (SQLException error) {
             error.printStackTrace();
             status = 500;
-            text = error.getMessage();
+            text = "the database does not answer";
         }
         var body = text.getBytes(StandardCharsets.UTF_8);
         exchange.sendResponseHeaders(status, body.length);
