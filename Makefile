@@ -53,7 +53,7 @@ fuzz: ## libFuzzer on what people and clients write, 30 s for each target (LESSO
 
 e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'building lessor-agent' $(AGENT)
-	@$(STEP) 'the example applications (Python, Node, Go)' bash -ec 'e2e/examples/prepare >/dev/null'
+	@$(STEP) 'the example applications (Python, Node, Go, Java)' bash -ec 'e2e/examples/prepare >/dev/null'
 	@$(STEP) 'what people log in with: OpenLDAP, an OpenID provider' e2e/logins/prepare
 	@$(STEP) 'clients of Vault: hvac, vault/api, node-vault, vaultrs' e2e/compat/prepare
 	@$(STEP) 'PgBouncer' e2e/databases/pgbouncer

@@ -310,9 +310,10 @@ spec:
     spec:
       serviceAccountName: engine
       terminationGracePeriodSeconds: 1
-      securityContext: {{runAsNonRoot: true, runAsUser: 65532}}
+      securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
       containers:
         - name: engine
+          securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
           image: "{image}"
           imagePullPolicy: IfNotPresent
           args: [dev, "--listen=[::]:8200"]

@@ -23,10 +23,11 @@ use crate::operator::OPERATOR;
 const INJECTED: &str = include_str!("../../config/examples/kubernetes/injected.yaml");
 const MOUNTED: &str = include_str!("../../config/examples/kubernetes/secret.yaml");
 /// How each is started in the one image that all of them share.
-const APPLICATIONS: [(&str, &[&str]); 3] = [
+const APPLICATIONS: [(&str, &[&str]); 4] = [
     ("python", &["python3", "/app/python/app.py"]),
     ("node", &["node", "/app/node/app.js"]),
     ("go", &["/app/go/shop"]),
+    ("java", &["java", "-XX:TieredStopAtLevel=1", "-cp", "/app/java/*", "shop.App"]),
 ];
 /// Requests of each application that are under way at the same time.
 const CLIENTS: usize = 3;

@@ -1,11 +1,18 @@
-//! Injected pods in namespaces that enforce the Pod Security Standard `restricted`: every mode, every way to hear of a change.
+//! Injected pods in namespaces that enforce the Pod Security Standard `restricted`: every mode, every way to hear of a change,
+//! whatever may be said about files and logins, and every kind of workload that makes pods.
 
 mod changes;
+mod containers;
+mod elsewhere;
+mod files;
 mod modes;
+mod scale;
 mod theirs;
+mod workloads;
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::io::Write as _;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -15,7 +22,7 @@ use lessor_e2e::cluster::{apply, kubectl};
 use lessor_e2e::environment::variable;
 use lessor_e2e::eventually::{equals, eventually};
 use lessor_e2e::namespace::with_temp_ns;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::manifests::{STAY, database};
 use crate::operator::OPERATOR;
@@ -100,6 +107,30 @@ metadata:
         - {{name: PGDATABASE, value: "{database}"}}
 "#
     )
+}
+
+/// Applies an object by kubectl; returns what that says, warnings included.
+async fn applied(namespace: &str, manifest: &str) -> String {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(manifest.as_bytes()).unwrap();
+    let path = file.path().display().to_string();
+    let (applied, told) = kubectl(&["apply", "--namespace", namespace, "--filename", &path]).await;
+    assert!(applied, "{told}");
+    told
+}
+
+/// The pod with further changes.
+fn changed(pod: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut pod: Value = serde_yaml::from_str(pod).expect("the pod is YAML");
+    change(&mut pod);
+    pod.to_string()
+}
+
+/// A pod template of that pod, with the label `app`.
+fn template(pod: &str) -> Value {
+    let mut pod: Value = serde_yaml::from_str(pod).expect("the pod is YAML");
+    let labels = json!({ "app": pod["metadata"]["name"] });
+    json!({ "metadata": { "annotations": pod["metadata"]["annotations"].take(), "labels": labels }, "spec": pod["spec"].take() })
 }
 
 /// What a shell does to write a note.

@@ -1,12 +1,10 @@
 //! Pods as users of the Vault Agent Injector write them, its agent replaced by ours through the image annotation.
 
-use std::io::Write as _;
-
-use lessor_e2e::cluster::{apply, kubectl};
+use lessor_e2e::cluster::apply;
 use lessor_e2e::environment::variable;
 use lessor_e2e::postgres::Postgres;
 
-use super::{EXPORTS, as_it_is, in_restricted, note, pod};
+use super::{EXPORTS, applied, as_it_is, in_restricted, note, pod};
 use crate::manifests::STAY;
 use crate::workload::author;
 
@@ -41,11 +39,7 @@ async fn a_pod_of_vaults_injector_works_and_is_told_what_has_no_effect() {
             "test -s /etc/secrets/token || exit 6; . /etc/secrets/conf/db.env; {} || exit 8; {STAY}",
             note("theirs in @NS")
         );
-        let mut manifest = tempfile::NamedTempFile::new().unwrap();
-        manifest.write_all(pod("app", &namespace, &annotations, &text).as_bytes()).unwrap();
-        let path = manifest.path().display().to_string();
-        let (applied, told) = kubectl(&["apply", "--namespace", &namespace, "--filename", &path]).await;
-        assert!(applied, "{told}");
+        let told = applied(&namespace, &pod("app", &namespace, &annotations, &text)).await;
         for name in ["go-max-procs", "agent-disable-keep-alives"] {
             assert!(told.contains(&format!("Warning: vault.hashicorp.com/{name} has no effect: ")), "{told}");
         }

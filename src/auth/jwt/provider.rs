@@ -87,6 +87,9 @@ pub(super) struct Exchange<'a> {
     pub verifier: &'a Secret,
 }
 
+/// Kubernetes gives its keys to nobody who does not ask for their own type.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, application/jwk-set+json");
+
 /// A client of one server, that is checked against one authority.
 pub(super) struct Http(HttpClient);
 
@@ -107,7 +110,7 @@ impl Http {
         mut headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<(StatusCode, bytes::Bytes), Error> {
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, ACCEPTED);
         let request = HttpRequest { method, url: url.to_owned(), headers, body, timeout: TIMEOUT };
         let answer = self.0.send(request).await;
         let answer = answer.map_err(|source| Error::Unreachable { url: url.to_owned(), source })?;

@@ -86,6 +86,10 @@ impl Method {
         }
     }
 
+    fn takes_role(self) -> bool {
+        self.parameters().iter().any(|(name, _)| *name == "role")
+    }
+
     /// Whether it logs in with the pod's own token unless told otherwise, and how it calls that token's file.
     pub fn token_parameter(self) -> Option<&'static str> {
         match self {
@@ -175,8 +179,19 @@ impl Login {
 
     /// Whether the method cannot do without a role and has none.
     pub fn lacks_role(&self) -> bool {
-        let takes_one = matches!(self.method, Method::Kubernetes | Method::Jwt);
-        takes_one && self.role.is_none() && !self.parameters.contains_key("role")
+        self.method.takes_role() && self.role.is_none() && !self.parameters.contains_key("role")
+    }
+
+    /// Takes out a role that the method knows nothing of, and says why.
+    pub fn settle_roleless(&mut self) -> Option<&'static str> {
+        if self.method.takes_role() || self.role.take().is_none() {
+            return None;
+        }
+        Some(match self.method {
+            Method::AppRole => "the login approle knows the role by its role id",
+            Method::Cert => "the login cert has auth-config-name for it",
+            _ => "a token that somebody else made has its rights already",
+        })
     }
 
     /// Makes the role what the engine calls it: `NAME` or `NAMESPACE/NAME` of a DatabaseRole into the login role that the

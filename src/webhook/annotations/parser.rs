@@ -164,6 +164,9 @@ impl Parser {
         for unknown in self.injection.login.settle_parameters() {
             self.inapplicable(&parameter(&unknown.key), &unknown.problem);
         }
+        if let Some(reason) = self.injection.login.settle_roleless() {
+            self.inapplicable(&role, reason);
+        }
         if let Err(problem) = self.injection.login.settle_role(family, namespace) {
             self.wrong(&role, problem);
         }

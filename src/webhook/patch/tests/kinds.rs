@@ -309,18 +309,27 @@ fn logins_of_every_kind() {
     let file = "/var/run/secrets/lessor.dev/token";
     assert_eq!(jwt["config"], json!({"role": "app", "path": file, "remove_jwt_after_reading": false}));
     assert_eq!(jwt["mount_path"], "auth/jwt");
-    let approle = login(json!({
+    let roleless = |more: Value| {
+        let mut all = ours(more);
+        all.as_object_mut().unwrap().remove("lessor.dev/role");
+        all
+    };
+    let annotations = json!({
         "lessor.dev/auth-type": "approle", "lessor.dev/auth-config-role-id-file-path": "/vault/custom/role-id",
         "lessor.dev/auth-min-backoff": "2s", "lessor.dev/auth-path": "machines",
-    }));
-    assert_eq!(approle["config"]["role_id_file_path"], "/vault/custom/role-id");
+    });
+    let found = patched(pod(&roleless(annotations), app())).unwrap();
+    let approle = config(&found["spec"]["initContainers"][0])["auto_auth"]["method"].clone();
+    assert_eq!(approle["config"], json!({"role_id_file_path": "/vault/custom/role-id"}));
     assert_eq!((&approle["mount_path"], &approle["min_backoff"]), (&json!("auth/machines"), &json!("2s")));
-    let mistakes = |more: Value| {
-        let all: BTreeMap<String, String> = serde_json::from_value(ours(more)).unwrap();
+    let mistakes = |all: Value| {
+        let all: BTreeMap<String, String> = serde_json::from_value(all).unwrap();
         Injection::parse(Family::Lessor, &all, "shop", true).unwrap_err()[0].to_string()
     };
-    let missing = mistakes(json!({"lessor.dev/auth-type": "token_file"}));
+    let missing = mistakes(roleless(json!({"lessor.dev/auth-type": "token_file"})));
     assert_eq!(missing, "lessor.dev/auth-config-token-file-path: is missing: the login token_file needs it");
+    let needless = mistakes(ours(json!({"lessor.dev/auth-type": "cert"})));
+    assert_eq!(needless, "lessor.dev/role: the login cert has auth-config-name for it");
 }
 
 #[test]
