@@ -207,7 +207,7 @@ impl Engine {
             routes::early(&incoming)?;
             return core.handle_shares(area, &incoming).await;
         }
-        let seals = incoming.path == "sys/seal" && incoming.operation == Operation::Write;
+        let seals = incoming.path.trim_end_matches('/') == "sys/seal" && incoming.operation == Operation::Write;
         let reply = core.handle(incoming).await?;
         if seals {
             self.seal().await;

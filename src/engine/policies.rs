@@ -67,6 +67,11 @@ impl Access {
         self.root || self.acl.has_sudo(path)
     }
 
+    /// Whether any rule is about a path, be it that it allows nothing.
+    pub fn has_rule(&self, path: &str) -> bool {
+        self.acl.has_rule(path)
+    }
+
     /// The capabilities of a path, sorted: `["root"]`, `["deny"]`, `["list", "read"]`.
     pub fn capabilities(&self, path: &str) -> Vec<String> {
         if self.root { vec!["root".into()] } else { self.acl.capabilities(path) }

@@ -26,6 +26,10 @@ pub async fn read(request: Request<Body>, peer: Option<Peer>, id: String) -> Res
     if path.split('/').any(|segment| segment == "..") {
         return Err(Error::bad_request("the path holds \"..\""));
     }
+    // Slashes that were written as %2F: where they mean nothing, policies would be asked about another path than plug-ins.
+    if path.starts_with('/') || path.contains("//") {
+        return Err(Error::bad_request("the path holds an empty part"));
+    }
     let mut query = pairs(parts.uri.query().unwrap_or_default());
     let operation = operation(&parts.method, &query)?;
     // They name the operation, and are no fields of it.
@@ -207,6 +211,9 @@ mod tests {
         assert_eq!(ask("GET", "/v2/a", &[], "").await.unwrap_err().status(), 404);
         assert_eq!(ask("BREW", "/v1/a", &[], "").await.unwrap_err().status(), 405);
         assert_eq!(ask("PATCH", "/v1/a", &[], "{}").await.unwrap_err().status(), 415);
+        for path in ["/v1/%2Fa", "/v1/a/%2Fb", "/v1/a%2f%2Fb", "/v1/a/%2e%2E/b"] {
+            assert_eq!(ask("GET", path, &[], "").await.unwrap_err().status(), 400, "{path}");
+        }
         let error = ask("POST", "/v1/a", &[], "{canary").await.unwrap_err();
         assert_eq!(error.status(), 400);
         assert_eq!(error.to_string(), "failed to decode JSON input: invalid character 'c'");

@@ -57,6 +57,11 @@ impl Acl {
         rule.is_some_and(Rule::has_sudo)
     }
 
+    /// Whether any rule is about a path, be it that it allows nothing.
+    pub fn has_rule(&self, path: &str) -> bool {
+        self.rule(path).is_some()
+    }
+
     /// The capabilities of a path, sorted; `["deny"]` when there are none.
     pub fn capabilities(&self, path: &str) -> Vec<String> {
         let path = path.strip_prefix('/').unwrap_or(path);

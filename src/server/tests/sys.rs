@@ -158,6 +158,25 @@ async fn login_methods_take_sudo_whatever_path_names_them() {
 }
 
 #[tokio::test]
+async fn a_slash_at_the_end_leads_past_no_rule() {
+    let server = Server::start().await;
+    server.root("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    for role in ["app", "admin"] {
+        server.root("POST", &format!("auth/approle/role/{role}"), json!({})).await;
+    }
+    let policy = "path \"auth/approle/role/*\" { capabilities = [\"read\", \"update\"] }\n\
+                  path \"auth/approle/role/admin\" { capabilities = [\"deny\"] }";
+    let token = server.token_with("roles", policy).await;
+    for (path, status) in [("app", 200), ("app/", 200), ("admin", 403), ("admin/", 403), ("admin%2F", 403)] {
+        let read = server.ask(&token, "GET", &format!("auth/approle/role/{path}"), Value::Null).await;
+        assert_eq!(read.status, status, "{path}");
+    }
+    assert_eq!(server.ask(&token, "POST", "auth/approle/role/admin/", json!({})).await.status, 403);
+    assert_eq!(server.root("PUT", "sys/seal/", Value::Null).await.status, 204);
+    assert_eq!(server.ask("", "GET", "sys/seal-status", Value::Null).await.body["sealed"], json!(true));
+}
+
+#[tokio::test]
 async fn the_catalogue_names_what_can_be_mounted() {
     let server = Server::start().await;
     let all = server.root("GET", "sys/plugins/catalog", Value::Null).await.body;
