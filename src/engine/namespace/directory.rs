@@ -87,10 +87,16 @@ impl Directory {
         });
     }
 
-    pub(super) fn remove(&self, path: &str) {
+    /// Takes a namespace out; false when it is out already, be it that another one has its path by now.
+    pub(super) fn remove(&self, record: &Record) -> bool {
+        let mut removed = false;
         self.change(|spaces| {
-            spaces.remove(path);
+            removed = spaces.get(&record.path).is_some_and(|space| space.record.id == record.id);
+            if removed {
+                spaces.remove(&record.path);
+            }
         });
+        removed
     }
 
     /// Changes the record of the namespace at `path`; what answers in it stays.

@@ -129,10 +129,11 @@ impl Directory {
         }
         // Last: what a crash leaves behind is deleted after the next start.
         self.records.delete(&space.record.id).await?;
-        self.remove(&space.record.path);
-        space.core.leave().await;
-        space.stop.stop();
-        tracing::info!(namespace = space.record.path, "deleted");
+        if self.remove(&space.record) {
+            space.core.leave().await;
+            space.stop.stop();
+            tracing::info!(namespace = space.record.path, "deleted");
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::{LeaseOwner, Login, Outcome, TokenParams};
 use crate::base::clock::SystemClock;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::{self, Trigger};
@@ -141,6 +142,39 @@ async fn a_namespace_that_gets_a_child_meanwhile_is_not_deleted() {
         tokio::join!(core.make_namespace("team/sub/", Metadata::new()), core.directory.delete(space), release);
     assert_eq!((made.unwrap().path.as_str(), deleted.unwrap_err().status()), ("team/sub/", 400));
     assert!(!core.directory.get("team/").unwrap().record.tainted);
+}
+
+#[tokio::test]
+async fn a_deletion_that_comes_late_leaves_the_next_namespace_of_that_path() {
+    let asked = Asked::start(Arc::new(Memory::default()), None).await;
+    asked.write("sys/namespaces/team", json!({})).await;
+    let core = asked.engine.core().unwrap();
+    let first = core.directory.get("team/").unwrap();
+    asked.ask(&asked.root, Operation::Delete, "sys/namespaces/team", Value::Null).await.unwrap();
+    asked.write("sys/namespaces/team", json!({})).await;
+    let second = core.directory.get("team/").unwrap().record.id.clone();
+    assert!(!core.directory.remove(&first.record) && first.record.id != second);
+    assert_eq!(core.directory.get("team/").unwrap().record.id, second);
+}
+
+#[tokio::test]
+async fn a_login_that_outlasts_its_method_leaves_no_token() {
+    let asked = Asked::start(Arc::new(Memory::default()), None).await;
+    asked.write("sys/auth/approle", json!({ "type": "approle" })).await;
+    let core = asked.engine.core().unwrap();
+    let entry = core.methods.get("approle/").unwrap().entry.clone();
+    asked.ask(&asked.root, Operation::Delete, "sys/auth/approle", Value::Null).await.unwrap();
+    let before = core.tokens.accessors().await.unwrap();
+    let login = Login {
+        display_name: "late".into(),
+        metadata: Default::default(),
+        alias: None,
+        groups: Vec::new(),
+        token: TokenParams::default(),
+        owner: LeaseOwner::Token,
+    };
+    let refused = core.outcome(Outcome::login(login), "auth/approle/login", &entry).await.unwrap_err();
+    assert_eq!((refused.status(), core.tokens.accessors().await.unwrap()), (403, before));
 }
 
 /// Does something on an engine that is killed after every number of commits, and shows what is left to `check`.
