@@ -153,13 +153,16 @@ pub(super) fn identify(claims: &Claims, role: &Role) -> Result<Identity, String>
         };
         metadata.insert(key.clone(), text);
     }
-    let groups = match role.groups_claim.as_str() {
+    let mut groups = match role.groups_claim.as_str() {
         "" => Vec::new(),
         name => {
             let found = find(claims, name).ok_or_else(|| format!("{name:?} claim not found in token"))?;
             texts(found).ok_or_else(|| format!("{name:?} claim could not be converted to string list"))?
         }
     };
+    // Providers name them in any order, and each change of an identity is stored.
+    groups.sort();
+    groups.dedup();
     Ok(Identity { user, groups, metadata })
 }
 
@@ -250,7 +253,7 @@ mod tests {
     fn a_role_says_who_the_bearer_is() {
         let settings = json!({ "user_claim": "/who/mail", "user_claim_json_pointer": true, "groups_claim": "/who/in",
             "claim_mappings": { "/who/n": "number", "gone": "gone" } });
-        let token = claims(json!({ "who": { "mail": "a@b", "in": ["x", "y"], "n": 3 } }));
+        let token = claims(json!({ "who": { "mail": "a@b", "in": ["y", "x", "y"], "n": 3 } }));
         let identity = identify(&token, &role(settings.clone())).unwrap();
         assert_eq!((identity.user.as_str(), &identity.groups[..]), ("a@b", &["x".to_owned(), "y".to_owned()][..]));
         assert_eq!(identity.metadata, [("number".to_owned(), "3".to_owned())].into());
