@@ -25,13 +25,15 @@ pub struct Live {
 }
 
 impl Live {
-    /// A session that has just begun.
+    /// A session that begins here.
     pub fn new(session: Session, number: u64, context: &Context) -> Self {
         let now = context.clock.now();
+        // A renewal gives the whole life again, however little of it is left.
+        let left = session.left.or(session.life);
         Self {
             number,
-            due: session.life.map(|life| schedule::renewal(now, life, &*context.random)),
-            ends: session.life.map(|life| add(now, life)),
+            due: left.map(|left| schedule::renewal(now, left, &*context.random)),
+            ends: left.map(|left| add(now, left)),
             renews: session.renewable,
             failures: 0,
             session,

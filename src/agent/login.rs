@@ -17,8 +17,10 @@ use crate::wire::Auth;
 pub struct Session {
     /// Carries the token.
     pub client: Client,
-    /// The life that the token was given; `None` without an end.
+    /// The life that the token was given, and is given again by a renewal; `None` without an end.
     pub life: Option<Duration>,
+    /// What is left of it, where it did not begin just now.
+    pub left: Option<Duration>,
     /// Whether it can be prolonged.
     pub renewable: bool,
     /// Whether the agent got it by a login of its own, and so may revoke it.
@@ -169,6 +171,7 @@ fn session(client: &Client, auth: Auth) -> Session {
     Session {
         workload_leases: owner.is_some_and(|owner| owner == "workload"),
         life: (auth.lease_duration > 0).then(|| Duration::from_secs(auth.lease_duration)),
+        left: None,
         renewable: auth.renewable,
         own: true,
         client: client.with_token(Secret::new(auth.client_token)),
@@ -179,9 +182,11 @@ fn session(client: &Client, auth: Auth) -> Session {
 async fn adopt(client: &Client, token: Secret) -> Result<Session, Error> {
     let client = client.with_token(token);
     let data = client.read("auth/token/lookup-self").await?.and_then(|envelope| envelope.data).unwrap_or_default();
-    let seconds = data.get("ttl").and_then(Value::as_u64).unwrap_or(0);
+    let seconds = |key: &str| data.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let left = (seconds("ttl") > 0).then(|| Duration::from_secs(seconds("ttl")));
     Ok(Session {
-        life: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        life: left.map(|left| left.max(Duration::from_secs(seconds("creation_ttl")))),
+        left,
         renewable: data.get("renewable").and_then(Value::as_bool).unwrap_or(false),
         own: false,
         workload_leases: false,

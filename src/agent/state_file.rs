@@ -30,6 +30,9 @@ pub struct LeftSession {
     pub token: String,
     /// When it ends, if ever.
     pub ends: Option<Timestamp>,
+    /// The life that it was given, seconds, and is given again by each renewal; absent in files of older versions.
+    #[serde(default)]
+    pub life: Option<u64>,
     /// As in `Session`.
     pub renewable: bool,
     /// As in `Session`.

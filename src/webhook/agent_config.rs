@@ -96,7 +96,7 @@ fn vault(injection: &Injection, settings: &Settings) -> Value {
     put("client_cert", engine.client_cert.as_ref().map(|text| json!(text)));
     put("client_key", engine.client_key.as_ref().map(|text| json!(text)));
     // There the application's own VAULT_ADDR, VAULT_NAMESPACE or VAULT_SKIP_VERIFY would go before all this.
-    put("own_variables_only", (injection.mode == Mode::Exec).then(|| json!(true)));
+    put("own_variables_only", (injection.mode == Mode::Exec).then_some(json!(true)));
     Value::Object(vault)
 }
 

@@ -29,6 +29,47 @@ async fn an_agent_that_is_killed_is_followed_by_one_with_the_same_credential() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_nearly_ended_gets_its_whole_life_again() {
+    let engine = FakeEngine::start(|seen| match seen.line().as_str() {
+        "PUT auth/kubernetes/login" | "PUT auth/token/renew-self" => login(86_400),
+        "GET database/creds/app" => credential(1, 3600),
+        "PUT sys/leases/renew" => renewed(3600),
+        _ => (204, Value::Null),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    cut_off(&engine, &state).await;
+    let mut left: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+    left["session"]["ends"] = json!("2026-01-01T00:00:02Z");
+    std::fs::write(&state, left.to_string()).unwrap();
+    let mut stage = Stage::start(&engine, &[USER], json!({ "state_file": state })).await;
+    stage.until_ready().await;
+    let renewals = || engine.seen().into_iter().filter(|seen| seen.path == "auth/token/renew-self").collect::<Vec<_>>();
+    stage.advance_until(1, "the token's renewal", || !renewals().is_empty()).await;
+    assert_eq!(renewals()[0].body["increment"], 86_400, "seconds would be renewed every second from then on");
+}
+
+#[tokio::test]
+async fn so_does_one_that_somebody_else_has_made() {
+    let engine = FakeEngine::start(|seen| match seen.line().as_str() {
+        "GET auth/token/lookup-self" => (200, json!({"data": {"ttl": 2, "creation_ttl": 3600, "renewable": true}})),
+        "PUT auth/token/renew-self" => login(3600),
+        "GET database/creds/app" => credential(1, 3600),
+        _ => (204, Value::Null),
+    })
+    .await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "s.given").unwrap();
+    let method = json!({"type": "token_file", "config": {"token_file_path": token.path()}});
+    let mut stage = Stage::start(&engine, &[USER], json!({ "auto_auth": { "method": method } })).await;
+    stage.until_ready().await;
+    stage.advance_until(1, "the token's renewal", || count(&engine, "PUT auth/token/renew-self") > 0).await;
+    let renewal = engine.seen().into_iter().find(|seen| seen.path == "auth/token/renew-self").unwrap();
+    assert_eq!(renewal.body["increment"], 3600);
+}
+
+#[tokio::test]
 async fn a_lease_that_has_ended_meanwhile_is_replaced() {
     let engine = engine(3600, |_| (400, json!({"errors": ["lease not found"]}))).await;
     let folder = tempfile::tempdir().unwrap();

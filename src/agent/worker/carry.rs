@@ -20,11 +20,12 @@ impl Worker {
             return;
         }
         if lives {
-            let life = saved.ends.map(|ends| Duration::try_from(ends.duration_since(now)).unwrap_or_default());
+            let left_over = saved.ends.map(|ends| Duration::try_from(ends.duration_since(now)).unwrap_or_default());
             let LeftSession { renewable, own, workload_leases, .. } = saved;
             let client = self.client.with_token(Secret::new(saved.token));
+            let life = saved.life.map(Duration::from_secs).or(left_over);
             // Its sinks have been written.
-            self.begin(Session { client, life, renewable, own, workload_leases });
+            self.begin(Session { client, life, left: left_over, renewable, own, workload_leases });
         }
         self.secrets.take_over(left, self.sessions, &self.renderer);
     }
@@ -38,6 +39,7 @@ impl Worker {
             left.session = client.token().map(|token| LeftSession {
                 token: token.expose().to_owned(),
                 ends: live.ends,
+                life: live.session.life.map(|life| life.as_secs()),
                 renewable: *renewable,
                 own: *own,
                 workload_leases: *workload_leases,
