@@ -129,3 +129,41 @@ async fn a_command_runs_after_its_file_was_written() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_what_its_annotations_make_of_it() {
+    in_restricted("agent", as_it_is, |client, namespace| async move {
+        let template = EXPORTS.replace("{{", "<<").replace("}}", ">>") + "export PATCHED=<< env \"PATCHED\" >>\n";
+        let said = [
+            ("lessor.dev/inject", "true"),
+            ("lessor.dev/role", "app"),
+            ("lessor.dev/template-db", template.as_str()),
+            ("lessor.dev/left-delim-db", "<<"),
+            ("lessor.dev/right-delim-db", ">>"),
+            ("lessor.dev/error-on-missing-key-db", "true"),
+            ("lessor.dev/secret-plain", "database/creds/@NS.app"),
+            ("lessor.dev/default-template", "json"),
+            ("lessor.dev/json-patch", r#"[{"op": "add", "path": "/env/-", "value": {"name": "PATCHED", "value": "1"}}]"#),
+            ("lessor.dev/token-volume", "tokens"),
+            ("lessor.dev/pre-populate", "false"),
+            ("lessor.dev/requests-cpu", "5m"),
+            ("lessor.dev/limits-mem", "48Mi"),
+        ];
+        let text = format!(
+            "until test -s /lessor/secrets/db; do sleep 0.1; done; . /lessor/secrets/db; test \"$PATCHED\" = 1 || exit 5\n\
+             grep -q \"\\\"username\\\":\\\"$PGUSER\\\"\" /lessor/secrets/plain || exit 6; {} || exit 8; {STAY}",
+            note("agent in @NS")
+        );
+        let manifest = changed(&pod("app", &namespace, &said, &text), |pod| {
+            let token = json!({ "serviceAccountToken": { "audience": "lessor", "path": "engine", "expirationSeconds": 600 } });
+            pod["spec"]["volumes"] = json!([{ "name": "tokens", "projected": { "sources": [token] } }]);
+        });
+        apply(&client, &namespace, &manifest).await.unwrap();
+        author(&Postgres::connect().await, &client, &namespace, "app", &format!("agent in {namespace}")).await;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        let agent = pods.get("app").await.unwrap().spec.unwrap().init_containers.unwrap().remove(0);
+        let resources = serde_json::to_value(agent.resources).unwrap();
+        assert_eq!(resources, json!({ "limits": { "memory": "48Mi" }, "requests": { "cpu": "5m", "memory": "16Mi" } }));
+    })
+    .await;
+}

@@ -8,6 +8,7 @@ mod files;
 mod modes;
 mod scale;
 mod theirs;
+mod unusual;
 mod workloads;
 
 use std::fmt::Write as _;
