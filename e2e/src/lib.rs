@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod environment;
 pub mod eventually;
 pub mod figures;
+pub mod gnupg;
 pub mod http;
 pub mod installed;
 pub mod lessor;

@@ -11,6 +11,8 @@ pub mod log_file;
 pub mod nearest;
 pub mod owner;
 pub mod process;
+#[cfg(feature = "engine")]
+pub mod rand_core;
 pub mod random;
 pub mod scalar;
 pub mod secret;

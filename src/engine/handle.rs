@@ -38,7 +38,7 @@ impl Core {
     pub(super) async fn handle_shares(&self, (area, path): (Area, &str), incoming: &Incoming) -> Result<Reply, Error> {
         let mut trail = self.follow(incoming);
         trail.record().await?;
-        let answered = self.with_shares((area, path), incoming.operation, &incoming.fields).await;
+        let answered = self.with_shares((area, path), incoming.operation, &incoming.fields.in_any_case()).await;
         let reply = answered.map(|answer| answer.map_or(Reply::Empty(204), |answer| Reply::Raw(200, answer)));
         self.finish(trail, reply).await
     }

@@ -44,6 +44,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use self::core::{Core, Settings};
 use self::request::{Incoming, Reply};
+use self::seal::pgp::{self, Readers};
 use self::seal::shamir::Scheme;
 use self::seal::{Initialized, Keeper, Sealing};
 use crate::base::shutdown::{self, Shutdown, Trigger};
@@ -236,17 +237,27 @@ impl Engine {
     /// # Errors
     /// 400 when it was done before.
     pub async fn initialize(&self, scheme: Scheme) -> Result<Made, Error> {
+        self.initialize_for(scheme, &Readers::default()).await
+    }
+
+    /// As [`Engine::initialize`], with what is for `readers` encrypted.
+    async fn initialize_for(&self, scheme: Scheme, readers: &Readers) -> Result<Made, Error> {
         let _one_at_a_time = self.changing.lock().await;
         if self.is_initialized().await? {
             return Err(Error::bad_request("Vault is already initialized"));
         }
-        let shares = self.keeper.initialize(scheme, None, true).await?;
+        let made = self.keeper.initialize(scheme, None, true).await?;
+        let shares = made.for_readers(&readers.shares, &*self.random)?;
         let running = self.load().await?;
         let root = token_create::root(self.clock.now());
         let made = running.core.tokens.create(root, None, self.settings.limits).await?;
+        let root_token = match &readers.root_token {
+            Some(reader) => pgp::message(&made.id, reader, &*self.random)?,
+            None => made.id,
+        };
         self.keeper.finish().await?;
         self.publish(running);
-        Ok(Made { shares, root_token: made.id })
+        Ok(Made { shares, root_token })
     }
 
     /// Unseals an engine that opens itself; an unsealed one stays so.

@@ -1,11 +1,12 @@
 //! The endpoints that answer without a token and without an envelope: health, seal status, leader, init.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Engine;
 use super::request::{Incoming, Reply};
+use super::seal::Sealing;
+use super::seal::pgp::{self, Readers};
 use super::seal::shamir::Scheme;
-use super::seal::{Sealing, refuse_pgp};
 use crate::wire::health::{Health, SealStatus};
 use crate::wire::{Error, Fields, Kind, Operation};
 
@@ -78,8 +79,7 @@ impl Engine {
     /// Takes a share; with a seal that opens itself it tries that again, which is harmless. Field names in any case, as in
     /// Vault.
     async fn unseal_over_api(&self, fields: &Fields) -> Result<Reply, Error> {
-        let lower = fields.as_map().iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
-        let fields = Fields::from(lower.collect::<Map<_, _>>());
+        let fields = fields.in_any_case();
         if fields.bool("migrate")?.unwrap_or(false) {
             let text = "'migrate' is not offered: an engine keeps the kind of seal that it was initialised with";
             return Err(Error::bad_request(text));
@@ -122,14 +122,12 @@ impl Engine {
     }
 
     async fn init_over_api(&self, fields: &Fields) -> Result<Value, Error> {
-        for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
-            refuse_pgp(fields, name)?;
-        }
         if self.is_initialized().await? {
             return Err(Error::bad_request("Vault is already initialized"));
         }
         let scheme = wanted_scheme(self.keeper.sealing(), fields)?;
-        let made = self.initialize(scheme).await?;
+        let readers = self.readers(scheme, fields).await?;
+        let made = self.initialize_for(scheme, &readers).await?;
         let (hex, base64) = made.shares.shown();
         if self.keeper.sealing().is_auto() {
             return Ok(json!({
@@ -140,6 +138,23 @@ impl Engine {
         // Whoever got the shares shows that they work, before anything depends on them.
         self.seal().await;
         Ok(json!({ "keys": hex, "keys_base64": base64, "root_token": made.root_token.expose() }))
+    }
+
+    /// Whom an initialisation encrypts for.
+    async fn readers(&self, scheme: Scheme, fields: &Fields) -> Result<Readers, Error> {
+        let (own, other) = match self.keeper.sealing().is_auto() {
+            true => ("recovery_pgp_keys", "pgp_keys"),
+            false => ("pgp_keys", "recovery_pgp_keys"),
+        };
+        if fields.comma_list(other)?.is_some_and(|keys| !keys.is_empty()) {
+            let kind = self.keeper.sealing().kind();
+            return Err(Error::bad_request(format!("parameter {other} not applicable to seal type {kind}: use {own}")));
+        }
+        let (now, number) = (self.clock.now(), (scheme.shares(), "incorrect number of PGP keys"));
+        Ok(Readers {
+            shares: pgp::recipients(fields, own, number, now, &self.random).await?,
+            root_token: pgp::recipient(fields, "root_token_pgp_key", now, &self.random).await?,
+        })
     }
 }
 

@@ -52,7 +52,9 @@ pub struct Access {
 impl Access {
     /// Whether this listener leaves a path to its twin that takes a token.
     fn closes(&self, path: &str) -> bool {
-        (self.closed_rekey && (path.starts_with("sys/rekey/") || path.starts_with("sys/rekey-recovery-key/")))
+        let rekeys = path.starts_with("sys/rekey/") || path.starts_with("sys/rekey-recovery-key/");
+        // A backup takes a token wherever it is.
+        (self.closed_rekey && rekeys && !path.ends_with("backup"))
             || (self.closed_generate_root && path.starts_with("sys/generate-root/"))
     }
 }

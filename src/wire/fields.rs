@@ -79,6 +79,13 @@ impl Fields {
         self.reads.clone()
     }
 
+    /// The same with names in lower case: Go's decoder, and so Vault where it answers without an envelope, takes any. Go's
+    /// client sends `Backup`.
+    #[must_use]
+    pub fn in_any_case(&self) -> Self {
+        Self::from(self.map.iter().map(|(name, value)| (name.to_lowercase(), value.clone())).collect::<Map<_, _>>())
+    }
+
     /// Sets a field; path captures use it, since they beat the body.
     pub fn set(&mut self, name: &str, value: Value) {
         self.map.insert(name.to_owned(), value);

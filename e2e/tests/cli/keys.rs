@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::shell::{Server, Shell};
 
 /// A server with shamir's seal, configured by a folder of two files, its data in a third.
-async fn sealed() -> (Shell, Server) {
+pub(super) async fn sealed() -> (Shell, Server) {
     let mut shell = Shell::new();
     let folder = shell.folder().join("config");
     std::fs::create_dir(&folder).unwrap();
@@ -29,7 +29,8 @@ async fn sealed() -> (Shell, Server) {
     (shell, server)
 }
 
-fn texts(value: &Value) -> Vec<String> {
+/// A list of texts.
+pub(super) fn texts(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 

@@ -3,6 +3,7 @@
 mod families;
 mod keys;
 mod leases;
+mod pgp;
 mod serving;
 mod shell;
 mod silence;

@@ -6,6 +6,7 @@
 //! | `commands/` | one file for each family; `commands/mod.rs` is the table of all |
 //! | `help.rs`, `completion.rs` | made from that table |
 //! | `session.rs`, `request.rs`, `connect.rs` | one command's run against one engine |
+//! | `pgp_keys.rs` | files with PGP keys, for the commands of shares |
 //! | `output/` | tables, JSON, YAML, single fields |
 
 mod body;
@@ -17,6 +18,7 @@ mod grammar;
 mod help;
 mod output;
 mod parse;
+mod pgp_keys;
 mod prompt;
 mod request;
 pub mod serve;

@@ -5,11 +5,13 @@
 //! | `sys/generate-root/…` | `sys/generate-root-token/…` |
 //! | `sys/rekey/…` | `sys/rotate/root/…` |
 //! | `sys/rekey-recovery-key/…` | `sys/rotate/recovery/…` |
+//!
+//! What is kept of a rekeying is given to those only who have a token, whatever the path.
 
 use serde_json::{Value, json};
 
-use super::keeper::Keeper;
-use super::rekey::Which;
+use super::pgp;
+use super::rekey::{Which, Wish};
 use super::root_token::Step;
 use super::shamir::Scheme;
 use super::shares::{self, Bytes};
@@ -31,6 +33,19 @@ const TWINS: &[(&str, Area)] = &[
     ("rotate/root/", Area::Rekey(Which::Barrier)),
 ];
 
+/// What was kept, below `sys/`: not open, and as Vault has it without `sudo`.
+const KEPT: &[(&str, Which)] = &[
+    ("rekey/backup", Which::Barrier),
+    ("rekey/recovery-key-backup", Which::Recovery),
+    ("rekey-recovery-key/backup", Which::Recovery),
+];
+
+const BACKUP: &str = "backup";
+
+fn kept(path: &str) -> Option<Which> {
+    KEPT.iter().find_map(|(own, which)| (*own == path).then_some(*which))
+}
+
 /// What is done with shares.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Area {
@@ -44,12 +59,12 @@ fn find<'a>(table: &[(&str, Area)], path: &'a str) -> Option<(Area, &'a str)> {
 
 /// The area of an open path, and the rest of the path.
 pub(in crate::engine) fn open_area(path: &str) -> Option<(Area, &str)> {
-    find(OPEN, path)
+    if path.strip_prefix("sys/").and_then(kept).is_some() { None } else { find(OPEN, path) }
 }
 
 /// The area of a path below `sys/` that takes a token.
 pub(in crate::engine) fn twin_area(path: &str) -> Option<(Area, &str)> {
-    find(TWINS, path)
+    kept(path).map(|which| (Area::Rekey(which), BACKUP)).or_else(|| find(TWINS, path))
 }
 
 impl Core {
@@ -64,7 +79,7 @@ impl Core {
             Area::RootToken => self.generate_root(path, operation, fields).await,
             Area::Rekey(which) => {
                 self.keeper.check_which(which)?;
-                self.keeper.rekey(path, operation, fields).await
+                self.rekey(which, path, operation, fields).await
             }
         }
     }
@@ -74,8 +89,12 @@ impl Core {
         match (path, operation) {
             ("attempt", Operation::Read) => keeper.root_status().await.map(Some),
             ("attempt", Operation::Write) => {
-                refuse_pgp(fields, "pgp_key")?;
-                let made = keeper.root_begin(fields.secret("otp")?.filter(|otp| !otp.is_empty())).await?;
+                let otp = fields.secret("otp")?.filter(|otp| !otp.is_empty());
+                let reader = pgp::recipient(fields, "pgp_key", self.clock.now(), &self.random).await?;
+                if otp.is_some() && reader.is_some() {
+                    return Err(Error::bad_request("only one of \"otp\" and \"pgp_key\" must be specified"));
+                }
+                let made = keeper.root_begin(otp, reader).await?;
                 let mut status = keeper.root_status().await?;
                 if let Some(otp) = made {
                     status["otp"] = json!(otp.expose());
@@ -99,40 +118,49 @@ impl Core {
             _ => Err(Error::unsupported_path()),
         }
     }
-}
 
-impl Keeper {
-    async fn rekey(&self, path: &str, operation: Operation, fields: &Fields) -> Result<Option<Value>, Error> {
+    async fn rekey(
+        &self,
+        which: Which,
+        path: &str,
+        operation: Operation,
+        fields: &Fields,
+    ) -> Result<Option<Value>, Error> {
+        let keeper = &self.keeper;
         match (path, operation) {
-            ("init", Operation::Read) => self.rekey_status().await.map(Some),
+            ("init", Operation::Read) => keeper.rekey_status().await.map(Some),
             ("init", Operation::Write) => {
-                refuse_pgp(fields, "pgp_keys")?;
-                if fields.bool("backup")?.unwrap_or(false) {
-                    let text = "cannot request a backup of the new keys without providing PGP keys for encryption";
-                    return Err(Error::bad_request(text));
-                }
-                let count = |name| fields.count(name).map(|count| count.unwrap_or(0));
-                let scheme = Scheme::new(count("secret_shares")?, count("secret_threshold")?);
-                let scheme = scheme.map_err(|problem| {
-                    Error::bad_request(format!("invalid secret_shares or secret_threshold: {problem}"))
-                })?;
-                self.rekey_begin(scheme, fields.bool("require_verification")?.unwrap_or(false)).await?;
-                self.rekey_status().await.map(Some)
+                keeper.rekey_begin(self.wish(fields).await?).await?;
+                keeper.rekey_status().await.map(Some)
             }
             ("init", Operation::Delete) => {
-                self.rekey_cancel().await;
+                keeper.rekey_cancel().await;
                 Ok(None)
             }
-            ("update", Operation::Write) => self.rekey_update(&nonce(fields)?, share(fields)?).await.map(Some),
-            ("verify", Operation::Read) => self.verify_status().await.map(Some),
-            ("verify", Operation::Write) => self.verify_update(&nonce(fields)?, share(fields)?).await.map(Some),
-            ("verify", Operation::Delete) => self.verify_restart().await.map(Some),
-            // Only keys that are encrypted for somebody are ever kept, and none are.
-            ("backup", Operation::Read) => Err(Error::not_found()),
-            ("backup", Operation::Delete) => Ok(None),
-            ("init" | "update" | "verify" | "backup", _) => Err(Error::silent(Kind::Unsupported)),
+            ("update", Operation::Write) => keeper.rekey_update(which, &nonce(fields)?, share(fields)?).await.map(Some),
+            ("verify", Operation::Read) => keeper.verify_status().await.map(Some),
+            ("verify", Operation::Write) => keeper.verify_update(&nonce(fields)?, share(fields)?).await.map(Some),
+            ("verify", Operation::Delete) => keeper.verify_restart().await.map(Some),
+            (BACKUP, operation) => keeper.kept(which, operation).await,
+            ("init" | "update" | "verify", _) => Err(Error::silent(Kind::Unsupported)),
             _ => Err(Error::unsupported_path()),
         }
+    }
+
+    /// What the fields of a rekeying's beginning ask for.
+    async fn wish(&self, fields: &Fields) -> Result<Wish, Error> {
+        let count = |name| fields.count(name).map(|count| count.unwrap_or(0));
+        let scheme = Scheme::new(count("secret_shares")?, count("secret_threshold")?);
+        let scheme = scheme
+            .map_err(|problem| Error::bad_request(format!("invalid secret_shares or secret_threshold: {problem}")))?;
+        let number = (scheme.shares(), "incorrect number of PGP keys for rekey");
+        let readers = pgp::recipients(fields, "pgp_keys", number, self.clock.now(), &self.random).await?;
+        let backup = fields.bool("backup")?.unwrap_or(false);
+        if backup && readers.is_empty() {
+            let text = "cannot request a backup of the new keys without providing PGP keys for encryption";
+            return Err(Error::bad_request(text));
+        }
+        Ok(Wish { scheme, verify: fields.bool("require_verification")?.unwrap_or(false), readers, backup })
     }
 }
 
@@ -143,12 +171,4 @@ fn nonce(fields: &Fields) -> Result<String, Error> {
 fn share(fields: &Fields) -> Result<Bytes, Error> {
     let key = fields.secret("key")?.filter(|key| !key.is_empty());
     shares::read(&key.ok_or_else(|| Error::bad_request("'key' must be specified in request body as JSON"))?)
-}
-
-/// What was meant to be encrypted must not be given out in clear.
-pub(in crate::engine) fn refuse_pgp(fields: &Fields, name: &str) -> Result<(), Error> {
-    if fields.comma_list(name)?.is_some_and(|keys| keys.iter().any(|key| !key.is_empty())) {
-        return Err(Error::bad_request(format!("{name}: answers encrypted with PGP are not offered: leave it out")));
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::pgp::{self, Recipient};
 use super::records::{self, Records, Recovery, Shares};
 use super::rekey::Rekey;
 use super::root_token::Attempt;
@@ -24,6 +25,14 @@ pub struct Initialized {
 }
 
 impl Initialized {
+    /// The shares for those who read them.
+    ///
+    /// # Errors
+    /// When they cannot be encrypted.
+    pub(in crate::engine) fn for_readers(self, readers: &[Recipient], random: &dyn Random) -> Result<Self, Error> {
+        Ok(Self { shares: pgp::for_readers(self.shares, readers, random)? })
+    }
+
     /// The shares in hex and in base64, as answers have them.
     pub(in crate::engine) fn shown(&self) -> (serde_json::Value, serde_json::Value) {
         shown(&self.shares)

@@ -5,10 +5,13 @@
 //! | a [`Seal`] such as `static` | something outside the store | by itself | shares of the recovery key |
 //! | `shamir` | a key that only its shares give | when enough shares were handed in | the same shares |
 //!
-//! [`keeper`] holds it together; `rekey.rs` and `root_token.rs` are what is done with shares.
+//! [`keeper`] holds it together; `rekey.rs` and `root_token.rs` are what is done with shares, `pgp` encrypts them for
+//! their keepers.
 
 mod api;
+mod backup;
 pub mod keeper;
+pub(super) mod pgp;
 mod records;
 mod rekey;
 mod root_token;
@@ -21,7 +24,7 @@ mod tests;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::api::{Area, open_area, refuse_pgp, twin_area};
+pub(super) use self::api::{Area, open_area, twin_area};
 pub use self::keeper::{Initialized, Keeper};
 pub use self::static_seal::{SealKey, StaticSeal};
 use crate::storage::cipher::Key;

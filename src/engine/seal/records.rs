@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Wrapped;
+use super::backup::Backup;
+use super::rekey::Which;
 use super::shamir::Scheme;
 use crate::base::Random;
 use crate::storage::barrier::RAW;
@@ -16,6 +18,8 @@ const FOLDER: &str = "core/seal/";
 const ROOT_KEY: &str = "root-key";
 const RECOVERY: &str = "recovery";
 const SHARES: &str = "shares";
+const BACKUP: &str = "shares-backup";
+const RECOVERY_BACKUP: &str = "recovery-backup";
 
 /// There from the first record on until everything that belongs to a new engine is: with it the store counts as empty.
 const UNFINISHED: &str = "unfinished";
@@ -161,6 +165,21 @@ impl Records {
         self.view.put_if(RECOVERY, recovery, version).await
     }
 
+    /// Keeps shares that are encrypted for their keepers, in the place of those before.
+    pub(super) async fn put_backup(&self, which: Which, backup: &Backup) -> Result<(), StorageError> {
+        self.view.put(backup_key(which), backup).await
+    }
+
+    /// What was kept of a rekeying.
+    pub(super) async fn backup(&self, which: Which) -> Result<Option<Backup>, StorageError> {
+        Ok(self.view.get(backup_key(which)).await?.map(|(backup, _)| backup))
+    }
+
+    /// Forgets it.
+    pub(super) async fn delete_backup(&self, which: Which) -> Result<(), StorageError> {
+        self.view.delete(backup_key(which)).await
+    }
+
     /// The root key under a new key, and how that is divided: both or neither.
     pub(super) async fn put_shared(
         &self,
@@ -172,6 +191,13 @@ impl Records {
         self.view.stage_put(&mut txn, ROOT_KEY, wrapped)?;
         self.view.stage_put(&mut txn, SHARES, shares)?;
         self.raw.commit(txn).await
+    }
+}
+
+fn backup_key(which: Which) -> &'static str {
+    match which {
+        Which::Barrier => BACKUP,
+        Which::Recovery => RECOVERY_BACKUP,
     }
 }
 

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::backup::Backup;
 use super::keeper::{Keeper, shown};
+use super::pgp::{self, Recipient};
 use super::shamir::{self, Scheme};
 use super::shares::{self, Bytes, Collected};
 use crate::storage::cipher::{self, Key};
@@ -18,11 +20,21 @@ pub(in crate::engine) enum Which {
     Recovery,
 }
 
+/// What whoever begins one asks for.
+pub(super) struct Wish {
+    pub scheme: Scheme,
+    /// Whether the new shares have to be proved.
+    pub verify: bool,
+    /// Whom they are encrypted for, in their order; nobody is in clear.
+    pub readers: Vec<Recipient>,
+    /// Whether what was encrypted is kept, too.
+    pub backup: bool,
+}
+
 /// A rekeying that is under way.
 pub(super) struct Rekey {
-    scheme: Scheme,
+    wish: Wish,
     old: Collected,
-    verify: bool,
     /// The new key, once it is made and still has to be proved.
     made: Option<Made>,
 }
@@ -59,10 +71,12 @@ impl Keeper {
         if let Some(rekey) = &attempts.rekey {
             status["nonce"] = json!(rekey.old.nonce);
             status["started"] = json!(true);
-            status["t"] = json!(rekey.scheme.threshold());
-            status["n"] = json!(rekey.scheme.shares());
+            status["t"] = json!(rekey.wish.scheme.threshold());
+            status["n"] = json!(rekey.wish.scheme.shares());
             status["progress"] = json!(rekey.old.progress());
-            status["verification_required"] = json!(rekey.verify);
+            status["verification_required"] = json!(rekey.wish.verify);
+            status["pgp_fingerprints"] = pgp::fingerprints(&rekey.wish.readers);
+            status["backup"] = json!(rekey.wish.backup);
             if let Some(made) = &rekey.made {
                 status["verification_nonce"] = json!(made.new.nonce);
             }
@@ -74,12 +88,12 @@ impl Keeper {
     ///
     /// # Errors
     /// 400 when one is under way.
-    pub(super) async fn rekey_begin(&self, scheme: Scheme, verify: bool) -> Result<(), Error> {
+    pub(super) async fn rekey_begin(&self, wish: Wish) -> Result<(), Error> {
         let mut attempts = self.attempts().await;
         if attempts.rekey.is_some() {
             return Err(Error::bad_request("rekey already in progress"));
         }
-        attempts.rekey = Some(Rekey { scheme, old: Collected::new(&*self.random), verify, made: None });
+        attempts.rekey = Some(Rekey { wish, old: Collected::new(&*self.random), made: None });
         Ok(())
     }
 
@@ -88,11 +102,12 @@ impl Keeper {
         self.attempts().await.rekey = None;
     }
 
-    /// Takes an old share; with enough of them the answer has the new ones.
+    /// Takes an old share; with enough of them the answer has the new ones. A backup is written first, so that a crash
+    /// leaves no key whose shares nobody has.
     ///
     /// # Errors
     /// 400 when none is under way, the nonce is another one's, or the shares are wrong.
-    pub(super) async fn rekey_update(&self, nonce: &str, share: Bytes) -> Result<Value, Error> {
+    pub(super) async fn rekey_update(&self, which: Which, nonce: &str, share: Bytes) -> Result<Value, Error> {
         let (_, threshold) = self.shares().await?;
         let mut attempts = self.attempts().await;
         let rekey = attempts.rekey.as_mut().ok_or_else(|| Error::bad_request(NONE))?;
@@ -106,18 +121,24 @@ impl Keeper {
         };
         let root = self.authorize(&together).await?;
         let key = cipher::new_key(&*self.random);
-        let new: Vec<_> = shamir::split(&*key, rekey.scheme, &*self.random).iter().map(|s| shares::show(s)).collect();
+        let (wish, random) = (&rekey.wish, &*self.random);
+        let new = shamir::split(&*key, wish.scheme, random).iter().map(|share| shares::show(share)).collect();
+        let new = pgp::for_readers(new, &wish.readers, random)?;
+        if wish.backup {
+            self.records.put_backup(which, &Backup::new(&rekey.old.nonce, &wish.readers, &new)).await?;
+        }
         let (hex, base64) = shown(&new);
         let mut answer = json!({
-            "nonce": rekey.old.nonce, "complete": true, "keys": hex, "keys_base64": base64, "pgp_fingerprints": null,
-            "backup": false, "verification_required": rekey.verify,
+            "nonce": rekey.old.nonce, "complete": true, "keys": hex, "keys_base64": base64,
+            "pgp_fingerprints": pgp::fingerprints(&wish.readers), "backup": wish.backup,
+            "verification_required": wish.verify,
         });
-        if rekey.verify {
+        if wish.verify {
             let new = Collected::new(&*self.random);
             answer["verification_nonce"] = json!(new.nonce);
             rekey.made = Some(Made { root, key, new });
         } else {
-            self.replace(&root, &key, rekey.scheme).await?;
+            self.replace(&root, &key, rekey.wish.scheme).await?;
             attempts.rekey = None;
         }
         Ok(answer)
@@ -132,7 +153,7 @@ impl Keeper {
         let rekey = attempts.rekey.as_ref().ok_or_else(|| Error::bad_request(NONE))?;
         let made = rekey.made.as_ref().ok_or_else(|| Error::bad_request("no rekey verification in progress"))?;
         Ok(json!({
-            "nonce": made.new.nonce, "started": true, "t": rekey.scheme.threshold(), "n": rekey.scheme.shares(),
+            "nonce": made.new.nonce, "started": true, "t": rekey.wish.scheme.threshold(), "n": rekey.wish.scheme.shares(),
             "progress": made.new.progress(),
         }))
     }
@@ -146,7 +167,7 @@ impl Keeper {
         let rekey = attempts.rekey.as_mut().ok_or_else(|| Error::bad_request(NONE))?;
         let made = rekey.made.as_mut().ok_or_else(|| Error::bad_request("no rekey verification in progress"))?;
         check_nonce(nonce, &made.new.nonce, "verify")?;
-        let Some(together) = made.new.take(share, rekey.scheme.threshold())? else {
+        let Some(together) = made.new.take(share, rekey.wish.scheme.threshold())? else {
             drop(attempts);
             return self.verify_status().await;
         };
@@ -154,7 +175,7 @@ impl Keeper {
         if !proved {
             return Err(Error::bad_request("rekey verification failed: incorrect shares; hand them in anew"));
         }
-        self.replace(&made.root, &made.key, rekey.scheme).await?;
+        self.replace(&made.root, &made.key, rekey.wish.scheme).await?;
         let answer = json!({ "nonce": made.new.nonce, "complete": true });
         attempts.rekey = None;
         Ok(answer)

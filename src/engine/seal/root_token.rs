@@ -1,12 +1,14 @@
-//! Generating a root token: for those who have enough shares and no token, behind a one-time pad that only they know.
+//! Generating a root token: for those who have enough shares and no token, behind a one-time pad that only they know,
+//! or encrypted for one of them.
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::keeper::Keeper;
+use super::pgp::{self, Recipient};
 use super::rekey::check_nonce;
 use super::shares::{Bytes, Collected};
-use crate::base::Secret;
+use crate::base::{Random, Secret};
 use crate::wire::Error;
 
 /// Length of the tokens made here, and so of the pad. Clients derive it from the version that the engine says it has.
@@ -17,15 +19,39 @@ const LEAD: &str = "hvs.";
 
 /// A generation that is under way.
 pub(super) struct Attempt {
-    otp: Secret,
+    veil: Veil,
     collected: Collected,
+}
+
+/// What the token is answered behind.
+pub(super) enum Veil {
+    /// As many characters as the token has, known to whoever began.
+    Otp(Secret),
+    /// Encrypted for one person.
+    Pgp(Recipient),
+}
+
+impl Veil {
+    fn fingerprint(&self) -> &str {
+        match self {
+            Self::Otp(_) => "",
+            Self::Pgp(reader) => reader.fingerprint(),
+        }
+    }
+
+    fn put_on(&self, token: &Secret, random: &dyn Random) -> Result<String, Error> {
+        Ok(match self {
+            Self::Otp(otp) => padded(token, otp),
+            Self::Pgp(reader) => pgp::message(token, reader, random)?.expose().to_owned(),
+        })
+    }
 }
 
 /// What became of a share.
 pub(super) enum Step {
     /// More of them are needed.
     More,
-    /// There were enough: this token is to be made, and this is the answer that has it behind its pad.
+    /// There were enough: this token is to be made, and this is the answer that has it behind its veil.
     Granted { token: Secret, answer: Value },
 }
 
@@ -34,18 +60,21 @@ impl Keeper {
     pub(super) async fn root_status(&self) -> Result<Value, Error> {
         let (_, required) = self.shares().await?;
         let attempts = self.attempts().await;
-        let (nonce, progress) = match &attempts.root {
-            Some(attempt) => (attempt.collected.nonce.as_str(), attempt.collected.progress()),
-            None => ("", 0),
-        };
-        Ok(status(nonce, attempts.root.is_some(), progress, required))
+        Ok(match &attempts.root {
+            Some(attempt) => attempt.status(attempt.collected.progress(), required),
+            None => status("", "", 0, required),
+        })
     }
 
-    /// Begins one with the pad `otp`, or one that is made here; the latter is returned.
+    /// Begins one for `reader`, or with the pad `otp`, or one that is made here; the latter is returned.
     ///
     /// # Errors
     /// 400 when one is under way, or the pad has another length.
-    pub(super) async fn root_begin(&self, otp: Option<Secret>) -> Result<Option<Secret>, Error> {
+    pub(super) async fn root_begin(
+        &self,
+        otp: Option<Secret>,
+        reader: Option<Recipient>,
+    ) -> Result<Option<Secret>, Error> {
         let mut attempts = self.attempts().await;
         if attempts.root.is_some() {
             return Err(Error::bad_request("root generation already in progress"));
@@ -53,9 +82,15 @@ impl Keeper {
         if otp.as_ref().is_some_and(|otp| otp.expose().len() != LENGTH) {
             return Err(Error::bad_request(format!("OTP string is wrong length: it must have {LENGTH} characters")));
         }
-        let made = otp.is_none().then(|| Secret::new(self.random.base62(LENGTH)));
-        let pad = otp.or(made.clone()).unwrap_or_default();
-        attempts.root = Some(Attempt { otp: pad, collected: Collected::new(&*self.random) });
+        let (veil, made) = match (reader, otp) {
+            (Some(reader), _) => (Veil::Pgp(reader), None),
+            (None, Some(otp)) => (Veil::Otp(otp), None),
+            (None, None) => {
+                let made = Secret::new(self.random.base62(LENGTH));
+                (Veil::Otp(made.clone()), Some(made))
+            }
+        };
+        attempts.root = Some(Attempt { veil, collected: Collected::new(&*self.random) });
         tracing::warn!("somebody began to generate a root token with shares");
         Ok(made)
     }
@@ -77,8 +112,8 @@ impl Keeper {
         let Some(together) = attempt.collected.take(share, threshold)? else { return Ok(Step::More) };
         self.authorize(&together).await?;
         let token = Secret::new(format!("{LEAD}{}", self.random.base62(LENGTH - LEAD.len())));
-        let encoded = padded(&token, &attempt.otp);
-        let mut answer = status(&attempt.collected.nonce, true, threshold.into(), threshold);
+        let encoded = attempt.veil.put_on(&token, &*self.random)?;
+        let mut answer = attempt.status(threshold.into(), threshold);
         answer["complete"] = json!(true);
         answer["encoded_token"] = json!(encoded);
         answer["encoded_root_token"] = json!(encoded);
@@ -87,10 +122,17 @@ impl Keeper {
     }
 }
 
-fn status(nonce: &str, started: bool, progress: u32, required: u8) -> Value {
+impl Attempt {
+    fn status(&self, progress: u32, required: u8) -> Value {
+        status(&self.collected.nonce, self.veil.fingerprint(), progress, required)
+    }
+}
+
+/// Of an attempt, or without a nonce of none.
+fn status(nonce: &str, fingerprint: &str, progress: u32, required: u8) -> Value {
     json!({
-        "nonce": nonce, "started": started, "progress": progress, "required": required, "complete": false,
-        "encoded_token": "", "encoded_root_token": "", "pgp_fingerprint": "", "otp": "", "otp_length": LENGTH,
+        "nonce": nonce, "started": !nonce.is_empty(), "progress": progress, "required": required, "complete": false,
+        "encoded_token": "", "encoded_root_token": "", "pgp_fingerprint": fingerprint, "otp": "", "otp_length": LENGTH,
     })
 }
 

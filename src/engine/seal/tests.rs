@@ -1,5 +1,8 @@
 //! Whole engines sealed and unsealed, with shares handed in over the API; and initialisation cut off at every step.
 
+#[cfg(feature = "pgp")]
+mod pgp;
+
 use std::sync::Arc;
 
 use base64::Engine as _;

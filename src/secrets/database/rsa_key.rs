@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _, LineEnding};
-use rsa::rand_core::{CryptoRng, RngCore};
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use tokio::sync::Semaphore;
 
+use crate::base::rand_core::RandCore;
 use crate::base::{Random, Secret};
 use crate::wire::{Error, Fields};
 
@@ -46,7 +46,7 @@ pub(super) async fn generate(bits: usize, random: Arc<dyn Random>) -> Result<Pai
 }
 
 fn generate_now(bits: usize, random: &dyn Random) -> Result<Pair, Error> {
-    let key = RsaPrivateKey::new(&mut Source(random), bits)
+    let key = RsaPrivateKey::new(&mut RandCore(random), bits)
         .map_err(|error| Error::internal("an RSA key cannot be made").caused_by(error))?;
     let private = key
         .to_pkcs8_pem(LineEnding::LF)
@@ -55,32 +55,4 @@ fn generate_now(bits: usize, random: &dyn Random) -> Result<Pair, Error> {
         .to_public_key_pem(LineEnding::LF)
         .map_err(|error| Error::internal("an RSA public key cannot be written").caused_by(error))?;
     Ok(Pair { private: Secret::new(private.as_str()), public })
-}
-
-/// Our randomness as the RSA library wants it.
-struct Source<'a>(&'a dyn Random);
-
-impl CryptoRng for Source<'_> {}
-
-impl RngCore for Source<'_> {
-    fn next_u32(&mut self) -> u32 {
-        let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn fill_bytes(&mut self, buffer: &mut [u8]) {
-        self.0.fill(buffer);
-    }
-
-    fn try_fill_bytes(&mut self, buffer: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.0.fill(buffer);
-        Ok(())
-    }
 }

@@ -2,14 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::grammar::{Command, Flag, Shared, ask, between};
 use super::super::output::columns::columns;
 use super::super::output::value::plain;
 use super::super::request::Ask;
 use super::super::session::Session;
-use super::super::{Failure, Outcome};
+use super::super::{Failure, Outcome, pgp_keys};
 use crate::base::Secret;
 
 /// As long as a root token, where no engine is there to ask: `hvs.` and 24 characters.
@@ -31,7 +31,10 @@ pub(super) const COMMANDS: &[Command] = &[Command {
         Flag::text("otp", "The one-time password, for -init and -decode."),
         Flag::text("decode", "Decodes this encoded token with -otp; - reads it from standard input."),
         Flag::text("nonce", "The nonce that -init printed; asked for from the engine where it is left out."),
-        Flag::text("pgp-key", "Not offered: the token is encoded with a one-time password."),
+        Flag::text(
+            "pgp-key",
+            "For -init: a file with a PGP public key, which the token is encrypted with in place of the password.",
+        ),
         Flag::switch("dr-token", "Not offered: there is no replication."),
         Flag::switch("recovery-token", "Not offered: there is no recovery mode."),
     ],
@@ -41,7 +44,7 @@ pub(super) const COMMANDS: &[Command] = &[Command {
 
 async fn generate_root(session: &Session<'_>) -> Outcome {
     let values = session.values;
-    for flag in ["pgp-key", "dr-token", "recovery-token"] {
+    for flag in ["dr-token", "recovery-token"] {
         if values.has(flag) {
             return Err(Failure::local(format!("-{flag} is not offered: leave it out")));
         }
@@ -76,11 +79,12 @@ async fn generate_root(session: &Session<'_>) -> Outcome {
 }
 
 async fn begin(session: &Session<'_>) -> Outcome {
-    let mut body = json!({});
+    let mut body = Map::new();
     if let Some(otp) = session.values.text("otp") {
-        body["otp"] = otp.into();
+        body.insert("otp".to_owned(), otp.into());
     }
-    let ask = Ask::put("sys/generate-root/attempt", body);
+    pgp_keys::add(&mut body, "pgp_key", (session.values, "pgp-key", false))?;
+    let ask = Ask::put("sys/generate-root/attempt", body.into());
     let status = session.raw(&ask, "Error initializing root generation").await?;
     if status["otp"].as_str().is_some_and(|otp| !otp.is_empty()) {
         session.around.say(
@@ -112,9 +116,10 @@ fn show(session: &Session<'_>, status: &Value) -> Outcome {
             ("Complete", plain(&status["complete"])),
         ];
         rows.extend(text("otp").map(|otp| ("OTP", otp)));
-        rows.extend(
-            status["otp_length"].as_u64().filter(|length| *length > 0).map(|length| ("OTP Length", length.to_string())),
-        );
+        let reader = text("pgp_fingerprint");
+        let length = status["otp_length"].as_u64().filter(|length| *length > 0 && reader.is_none());
+        rows.extend(length.map(|length| ("OTP Length", length.to_string())));
+        rows.extend(reader.map(|fingerprint| ("PGP Fingerprint", fingerprint)));
         let encoded = text("encoded_token").or_else(|| text("encoded_root_token"));
         rows.extend(encoded.map(|encoded| ("Encoded Token", encoded)));
         columns(&rows.into_iter().map(|(title, value)| vec![title.to_owned(), value]).collect::<Vec<_>>())

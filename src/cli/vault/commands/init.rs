@@ -8,7 +8,7 @@ use super::super::grammar::{Command, Flag, Shared, ask, exactly};
 use super::super::output::value::plain;
 use super::super::request::Ask;
 use super::super::session::Session;
-use super::super::{Failure, Outcome};
+use super::super::{Failure, Outcome, pgp_keys};
 
 pub(super) const COMMANDS: &[Command] = &[Command {
     name: "operator init",
@@ -16,19 +16,23 @@ pub(super) const COMMANDS: &[Command] = &[Command {
     arity: exactly(0),
     summary: "Initialises an engine: makes its keys and its first root token.",
     about: "What it prints is shown this once only. With -status it ends with 0 when the engine is initialised, and with 2 when \
-            it is not.\n    operator init -key-shares=5 -key-threshold=3",
+            it is not. What is encrypted with PGP keys is read with `echo ... | base64 --decode | gpg -dq`.\n    operator init \
+            -key-shares=5 -key-threshold=3\n    operator init -key-shares=2 -key-threshold=2 -pgp-keys=ada.asc,bob.asc",
     flags: &[
         Flag::switch("status", "Only tells whether the engine is initialised."),
         Flag::number("key-shares", "How many shares the key is divided into. Default: 5.").also(&["n"]),
         Flag::number("key-threshold", "How many of them open the engine. Default: 3.").also(&["t"]),
-        Flag::list("pgp-keys", "Not offered: shares are printed as they are."),
-        Flag::text("root-token-pgp-key", "Not offered: the token is printed as it is."),
+        Flag::list(
+            "pgp-keys",
+            "Files with PGP public keys, one for each key share, which is encrypted with it; binary, armored or base64.",
+        ),
+        Flag::text("root-token-pgp-key", "A file with a PGP public key, which the root token is encrypted with."),
         Flag::number(
             "recovery-shares",
             "How many shares the recovery key of an engine that opens itself has. Default: 5.",
         ),
         Flag::number("recovery-threshold", "How many of them have its authority. Default: 3."),
-        Flag::list("recovery-pgp-keys", "Not offered: shares are printed as they are."),
+        Flag::list("recovery-pgp-keys", "As -pgp-keys, for the recovery shares of an engine that opens itself."),
         Flag::number("stored-shares", "Taken for old scripts' sake; it means nothing."),
     ],
     shared: Shared::Format,
@@ -43,13 +47,6 @@ async fn init(session: &Session<'_>) -> Outcome {
         let said = if initialized { "Vault is initialized" } else { "Vault is not initialized" };
         session.show(&json!({ "initialized": initialized }), || format!("{said}\n"))?;
         return Ok(if initialized { 0 } else { 2 });
-    }
-    for flag in ["pgp-keys", "root-token-pgp-key", "recovery-pgp-keys"] {
-        if values.has(flag) {
-            return Err(Failure::local(format!(
-                "-{flag}: shares and tokens are not encrypted for anybody: leave it out"
-            )));
-        }
     }
     let seal = session.look(&Ask::get("sys/seal-status")).await?;
     let recovery = seal.body["recovery_seal"].as_bool().unwrap_or(false);
@@ -79,6 +76,9 @@ fn body(session: &Session<'_>, recovery: bool) -> Result<Value, Failure> {
     let mut body = Map::new();
     body.insert(format!("{front}_shares"), shares.into());
     body.insert(format!("{front}_threshold"), threshold.into());
+    pgp_keys::add(&mut body, "pgp_keys", (values, "pgp-keys", true))?;
+    pgp_keys::add(&mut body, "recovery_pgp_keys", (values, "recovery-pgp-keys", true))?;
+    pgp_keys::add(&mut body, "root_token_pgp_key", (values, "root-token-pgp-key", false))?;
     Ok(body.into())
 }
 

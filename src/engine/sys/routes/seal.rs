@@ -23,9 +23,9 @@ const INIT: &[Field] = &[
     Field::int("secret_threshold", "How many of them it takes (shamir)."),
     Field::int("recovery_shares", "Into how many shares the recovery key is divided (other seals).").or("1"),
     Field::int("recovery_threshold", "How many of them it takes (other seals).").or("1"),
-    Field::list("pgp_keys", "Refused: answers are not encrypted with PGP."),
-    Field::list("recovery_pgp_keys", "Refused: answers are not encrypted with PGP."),
-    Field::list("root_token_pgp_key", "Refused: answers are not encrypted with PGP."),
+    Field::list("pgp_keys", "PGP public keys in base64, one for each share, which is encrypted with it (shamir)."),
+    Field::list("recovery_pgp_keys", "The same for shares of the recovery key (other seals)."),
+    Field::text("root_token_pgp_key", "A PGP public key in base64, which the root token is encrypted with."),
 ];
 
 const UNSEAL: &[Field] = &[
@@ -36,16 +36,18 @@ const UNSEAL: &[Field] = &[
 
 const ROOT_TOKEN: &[Field] = &[
     Field::secret("otp", "What the token is to be veiled with; one is made when it is left out."),
-    Field::text("pgp_key", "Refused: answers are not encrypted with PGP."),
+    Field::text("pgp_key", "A PGP public key in base64, which the token is encrypted with in place of the veil."),
 ];
 
 const REKEY: &[Field] = &[
     Field::int("secret_shares", "Into how many shares the new key is divided.").required(),
     Field::int("secret_threshold", "How many of them it takes.").required(),
     Field::flag("require_verification", "Whether the new shares must be shown before they are taken.").or("false"),
-    Field::list("pgp_keys", "Refused: answers are not encrypted with PGP."),
-    Field::flag("backup", "Refused: only keys encrypted with PGP are ever kept."),
+    Field::list("pgp_keys", "PGP public keys in base64, one for each share, which is encrypted with it."),
+    Field::flag("backup", "Whether the encrypted shares are kept, too.").or("false"),
 ];
+
+const KEPT: &str = "Shows or removes the encrypted shares that a rekeying with backup kept.";
 
 const SHARE: &[Field] = &[
     Field::secret("key", "One share.").required(),
@@ -84,8 +86,6 @@ pub(in crate::engine) const OPEN: &[Route] = &[
     Route::new("rekey/update", &[Write], "Takes a share for the division anew.").guard(Guard::Open).fields(&[SHARE]),
     Route::new("rekey/verify", &[Read, Delete], "Shows or begins anew the proof of the new shares.").guard(Guard::Open),
     Route::new("rekey/verify", &[Write], "Takes one of the new shares as proof.").guard(Guard::Open).fields(&[SHARE]),
-    Route::new("rekey/backup", &[Read, Delete], "Shows or removes new shares that were kept; none are.")
-        .guard(Guard::Open),
     Route::new("rekey-recovery-key/init", ATTEMPT, "Begins, shows or ends the division of the recovery key anew.")
         .guard(Guard::Open)
         .fields(&[REKEY]),
@@ -97,14 +97,15 @@ pub(in crate::engine) const OPEN: &[Route] = &[
     Route::new("rekey-recovery-key/verify", &[Write], "Takes one of the new shares as proof.")
         .guard(Guard::Open)
         .fields(&[SHARE]),
-    Route::new("rekey-recovery-key/backup", &[Read, Delete], "Shows or removes new shares that were kept; none are.")
-        .guard(Guard::Open),
 ];
 
 /// What takes a token besides.
 pub(super) const GUARDED: &[Route] = &[
     Route::new("seal", &[Write], "Seals the engine.").guard(Guard::Sudo),
     Route::new("step-down", &[Write], "Gives up being the active node; there is no other.").guard(Guard::Sudo),
+    Route::new("rekey/backup", &[Read, Delete], KEPT),
+    Route::new("rekey/recovery-key-backup", &[Read, Delete], KEPT),
+    Route::new("rekey-recovery-key/backup", &[Read, Delete], KEPT),
     Route::new("generate-root-token/attempt", ATTEMPT, "Begins, shows or ends the making of a root token.")
         .guard(Guard::Sudo)
         .fields(&[ROOT_TOKEN]),
@@ -122,8 +123,7 @@ pub(super) const GUARDED: &[Route] = &[
     Route::new("rotate/root/verify", &[Write], "Takes one of the new shares as proof.")
         .guard(Guard::Sudo)
         .fields(&[SHARE]),
-    Route::new("rotate/root/backup", &[Read, Delete], "Shows or removes new shares that were kept; none are.")
-        .guard(Guard::Sudo),
+    Route::new("rotate/root/backup", &[Read, Delete], KEPT).guard(Guard::Sudo),
     Route::new("rotate/recovery/init", ATTEMPT, "Begins, shows or ends the division of the recovery key anew.")
         .guard(Guard::Sudo)
         .fields(&[REKEY]),
@@ -135,8 +135,7 @@ pub(super) const GUARDED: &[Route] = &[
     Route::new("rotate/recovery/verify", &[Write], "Takes one of the new shares as proof.")
         .guard(Guard::Sudo)
         .fields(&[SHARE]),
-    Route::new("rotate/recovery/backup", &[Read, Delete], "Shows or removes new shares that were kept; none are.")
-        .guard(Guard::Sudo),
+    Route::new("rotate/recovery/backup", &[Read, Delete], KEPT).guard(Guard::Sudo),
     Route::new("rotate", &[Write], "Replaces the key that encrypts what is stored.").guard(Guard::Sudo),
     Route::new("rotate/keyring", &[Write], "Replaces the key that encrypts what is stored.").guard(Guard::Sudo),
     Route::new("rotate/config", &[Read], "Tells when that key is replaced by itself.").guard(Guard::Sudo),
