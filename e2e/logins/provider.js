@@ -1,10 +1,11 @@
 // An OpenID provider that everybody is logged in at as `sam`, on 127.0.0.1:PORT. Each start has a key of its own.
+// Arguments: the port, and the addresses that browsers may be sent back to.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
 
 const port = Number(process.argv[2]);
-const redirectUri = process.argv[3];
+const redirectUris = process.argv.slice(3);
 const issuer = `http://127.0.0.1:${port}`;
 
 const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -12,10 +13,15 @@ const key = { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: '
 
 const provider = new Provider(issuer, {
   jwks: { keys: [key] },
-  clients: [{ client_id: 'lessor', client_secret: 'client-secret', redirect_uris: [redirectUri] }],
+  clients: [{
+    client_id: 'lessor',
+    client_secret: 'client-secret',
+    redirect_uris: redirectUris,
+    grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
+  }],
   claims: { openid: ['sub'], profile: ['name', 'groups'] },
   cookies: { keys: ['for-tests'] },
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, deviceFlow: { enabled: true } },
   pkce: { required: () => true },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   findAccount: (_, id) => ({

@@ -108,7 +108,7 @@ impl Http {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await?.to_bytes();
         let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let text = || String::from_utf8(bytes.to_vec()).ok().filter(|_| kind.starts_with("text/plain"));
+        let text = || String::from_utf8(bytes.to_vec()).ok().filter(|_| kind.starts_with("text/"));
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| text().map_or(Value::Null, Value::String));
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
     }

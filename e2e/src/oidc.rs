@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::Full;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::{Client, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tokio::process::{Child, Command};
@@ -21,6 +21,7 @@ pub const REDIRECT_URI: &str = "http://localhost:8250/oidc/callback";
 /// A running provider. It ends with the value.
 pub struct Provider {
     port: u16,
+    redirect_uris: Vec<String>,
     child: Child,
 }
 
@@ -30,8 +31,18 @@ impl Provider {
     /// # Panics
     /// When it does not come up.
     pub async fn start() -> Self {
-        let port = free_port();
-        let provider = Self { port, child: spawn(port) };
+        Self::start_with(&[REDIRECT_URI]).await
+    }
+
+    /// Starts one that sends browsers back to these addresses.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_with(redirect_uris: &[&str]) -> Self {
+        let (port, redirect_uris) =
+            (free_port(), redirect_uris.iter().map(|uri| (*uri).to_owned()).collect::<Vec<_>>());
+        let child = spawn(port, &redirect_uris);
+        let provider = Self { port, redirect_uris, child };
         provider.answering().await;
         provider
     }
@@ -42,7 +53,7 @@ impl Provider {
     /// When it cannot be ended, or does not come up.
     pub async fn start_again(&mut self) {
         self.child.kill().await.unwrap();
-        self.child = spawn(self.port);
+        self.child = spawn(self.port, &self.redirect_uris);
         self.answering().await;
     }
 
@@ -63,10 +74,11 @@ impl Provider {
     }
 }
 
-fn spawn(port: u16) -> Child {
+fn spawn(port: u16, redirect_uris: &[String]) -> Child {
     Command::new("node")
         .arg(variable("LESSOR_OIDC_PROVIDER"))
-        .args([&port.to_string(), REDIRECT_URI])
+        .arg(port.to_string())
+        .args(redirect_uris)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -75,7 +87,18 @@ fn spawn(port: u16) -> Child {
         .expect("node can be started")
 }
 
-/// Follows redirects and keeps cookies.
+/// What a browser was left with.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Where it is, or where the form would go that it was about to send.
+    pub url: String,
+    /// Of that form.
+    pub fields: BTreeMap<String, String>,
+    /// What it shows.
+    pub text: String,
+}
+
+/// Follows redirects, sends forms that need no person, and keeps cookies.
 pub struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     cookies: BTreeMap<String, String>,
@@ -87,30 +110,57 @@ impl Default for Browser {
     }
 }
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 impl Browser {
     /// The address that it is sent to, at last, below [`REDIRECT_URI`].
     ///
     /// # Panics
     /// When it is sent nowhere any more before.
     pub async fn follow(&mut self, url: &str) -> String {
-        let mut url = url.to_owned();
-        for _ in 0..20 {
-            if url.starts_with(REDIRECT_URI) {
-                return url;
+        let page = self.visit(url, REDIRECT_URI).await;
+        assert!(page.url.starts_with(REDIRECT_URI), "it stops at {}", page.url.split('?').next().unwrap_or_default());
+        page.url
+    }
+
+    /// Where it comes to an end: before it would leave for an address that begins with `end`, or where nothing leads on.
+    ///
+    /// # Panics
+    /// When it is sent round in circles, or somebody does not answer.
+    pub async fn visit(&mut self, url: &str, end: &str) -> Page {
+        let mut next = Page { url: url.to_owned(), ..Page::default() };
+        let mut method = Method::GET;
+        for _ in 0..30 {
+            if next.url.starts_with(end) {
+                return next;
             }
-            let (status, location) = self.get(&url).await.expect("the provider answers");
-            let location = location.unwrap_or_else(|| panic!("{status} at {}", url.split('?').next().unwrap()));
-            url = match location.strip_prefix('/') {
-                Some(path) => format!("{}/{path}", url.split('/').take(3).collect::<Vec<_>>().join("/")),
-                None => location,
-            };
+            let form = (method == Method::POST).then(|| encoded(&next.fields)).unwrap_or_default();
+            let (status, location, text) = self.ask(method, &next.url, form).await.expect("the provider answers");
+            if let Some(location) = location {
+                next = Page { url: resolve(&next.url, &location), ..Page::default() };
+                method = Method::GET;
+                continue;
+            }
+            assert!(status < 400, "{status} at {}", next.url.split('?').next().unwrap_or_default());
+            let Some((action, fields)) = form_in(&text) else { return Page { url: next.url, text, ..Page::default() } };
+            next = Page { url: resolve(&next.url, &action), fields, text };
+            method = Method::POST;
         }
         panic!("the provider sends the browser round in circles");
     }
 
-    async fn get(&mut self, url: &str) -> Result<(u16, Option<String>), Box<dyn std::error::Error + Send + Sync>> {
+    async fn get(&mut self, url: &str) -> Result<(u16, Option<String>), Failure> {
+        self.ask(Method::GET, url, String::new()).await.map(|(status, location, _)| (status, location))
+    }
+
+    async fn ask(&mut self, method: Method, url: &str, form: String) -> Result<(u16, Option<String>, String), Failure> {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let request = Request::get(url).header(header::COOKIE, cookies.join("; ")).body(Full::default())?;
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::COOKIE, cookies.join("; "))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form))?;
         let answer = self.client.request(request).await?;
         for cookie in answer.headers().get_all(header::SET_COOKIE) {
             let pair = cookie.to_str()?.split(';').next().unwrap_or_default();
@@ -120,6 +170,49 @@ impl Browser {
         }
         let location =
             answer.headers().get(header::LOCATION).map(|value| value.to_str().map(str::to_owned)).transpose()?;
-        Ok((answer.status().as_u16(), location))
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await?.to_bytes();
+        Ok((status, location, String::from_utf8_lossy(&body).into_owned()))
     }
+}
+
+fn resolve(from: &str, to: &str) -> String {
+    match to.strip_prefix('/') {
+        Some(path) => format!("{}/{path}", from.split('/').take(3).collect::<Vec<_>>().join("/")),
+        None => to.to_owned(),
+    }
+}
+
+fn encoded(fields: &BTreeMap<String, String>) -> String {
+    let encode = |text: &str| -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric().then(|| char::from(byte).to_string());
+        text.bytes().map(|byte| plain(byte).unwrap_or_else(|| format!("%{byte:02X}"))).collect()
+    };
+    fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
+}
+
+/// The first form of a page: where it goes (empty: to where the page is from), and its fields.
+pub fn form_in(html: &str) -> Option<(String, BTreeMap<String, String>)> {
+    let form = &html[html.find("<form")?..];
+    let form = &form[..form.find("</form>")?];
+    let tag = |text: &str| text[..text.find('>').unwrap_or(text.len())].to_owned();
+    let action = attribute(&tag(form), "action").unwrap_or_default();
+    let fields = form.split("<input").skip(1).filter_map(|rest| {
+        let tag = tag(rest);
+        Some((attribute(&tag, "name")?, attribute(&tag, "value").unwrap_or_default()))
+    });
+    Some((action, fields.collect()))
+}
+
+fn attribute(tag: &str, name: &str) -> Option<String> {
+    let rest = &tag[tag.find(&format!("{name}=\""))? + name.len() + 2..];
+    let value = &rest[..rest.find('"')?];
+    Some(
+        value
+            .replace("&quot;", "\"")
+            .replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&#39;", "'")
+            .replace("&amp;", "&"),
+    )
 }

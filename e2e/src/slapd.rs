@@ -21,13 +21,23 @@ pub const ADMIN: &str = "cn=admin,dc=example,dc=org";
 /// Its password.
 pub const ADMIN_PASSWORD: &str = "admin-secret";
 
+/// An account that may look everything up and change its own password.
+pub const LOOKUP: &str = "cn=lookup,dc=example,dc=org";
+
+/// Its password at the beginning.
+pub const LOOKUP_PASSWORD: &str = "lookup-secret";
+
 /// People `sam` (password `sam-secret`), `o(dd)*` (`odd-secret`) and two who are both called `Twin`; groups `devs` with `sam`,
-/// and `ops` with nobody that matters.
+/// and `ops` with nobody that matters; `deep`, of which `sam` is a member by his `tokenGroups` only, as Active Directory has it.
 const ENTRIES: &str = "dn: dc=example,dc=org\nobjectClass: dcObject\nobjectClass: organization\no: Example\ndc: example\n\n\
     dn: ou=people,dc=example,dc=org\nobjectClass: organizationalUnit\nou: people\n\n\
     dn: ou=groups,dc=example,dc=org\nobjectClass: organizationalUnit\nou: groups\n\n\
-    dn: uid=sam,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: sam\ncn: Sam Ple\nsn: Ple\n\
-    userPassword: sam-secret\n\n\
+    dn: cn=lookup,dc=example,dc=org\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: lookup\n\
+    userPassword: lookup-secret\n\n\
+    dn: uid=sam,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nobjectClass: adObject\nuid: sam\ncn: Sam Ple\n\
+    sn: Ple\nuserPassword: sam-secret\ntokenGroups:: AQUAAAAAAAUVAAAAqqqqqrs=\ntokenGroups:: AQEAAAAAAAE=\n\n\
+    dn: cn=Deep,ou=groups,dc=example,dc=org\nobjectClass: groupOfNames\nobjectClass: adObject\ncn: Deep\n\
+    member: cn=nobody\nobjectSid:: AQUAAAAAAAUVAAAAqqqqqrs=\n\n\
     dn: uid=o(dd)*,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: o(dd)*\ncn: Odd\nsn: Odd\n\
     userPassword: odd-secret\n\n\
     dn: uid=twin1,ou=people,dc=example,dc=org\nobjectClass: inetOrgPerson\nuid: twin1\ncn: Twin\nsn: T\n\
@@ -133,8 +143,11 @@ fn configuration(folder: &Path) -> String {
     format!(
         "{}\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile {folder}/pid\n\
          TLSCertificateFile {folder}/server.crt\nTLSCertificateKeyFile {folder}/server.key\n\
+         attributetype ( 1.3.6.1.4.1.55555.1 NAME 'tokenGroups' EQUALITY octetStringMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )\n\
+         attributetype ( 1.3.6.1.4.1.55555.2 NAME 'objectSid' EQUALITY octetStringMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 )\n\
+         objectclass ( 1.3.6.1.4.1.55555.3 NAME 'adObject' SUP top AUXILIARY MAY ( tokenGroups $ objectSid ) )\n\
          database mdb\nsuffix \"{BASE}\"\nrootdn \"{ADMIN}\"\nrootpw {ADMIN_PASSWORD}\ndirectory {folder}/data\n\
-         access to attrs=userPassword by anonymous auth by * none\n\
+         access to attrs=userPassword by self write by anonymous auth by * none\n\
          access to * by anonymous auth by * read\n",
         schema.join("\n")
     )

@@ -57,6 +57,8 @@ pub enum Outcome {
     Answer(Answer),
     /// The caller is who it says: make a token for it.
     Login(Box<Login>),
+    /// For a person in front of a browser: an HTTP status and HTML.
+    Page(u16, String),
 }
 
 impl Outcome {

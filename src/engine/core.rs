@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
+use super::activity::Activity;
 use super::audit::Audits;
 use super::cors::Browsers;
 use super::identity::Identity;
@@ -67,6 +68,7 @@ pub struct Core {
     pub(super) tokens: Arc<Tokens>,
     pub(super) policies: Policies,
     pub(super) identity: Identity,
+    pub(super) activity: Activity,
     pub(super) lockouts: Lockouts,
     pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
@@ -169,6 +171,7 @@ impl Core {
             tokens,
             policies,
             identity,
+            activity: Activity::load(view.sub("activity"), clock.clone()).await?,
             lockouts: Lockouts::load(view.sub("lockout"), clock.clone()).await?,
             passwords,
             leases,

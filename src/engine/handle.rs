@@ -85,6 +85,7 @@ impl Core {
         }
         trail.allowed();
         trail.record().await?;
+        session.home(self).note_client(&session.found.token).await;
         let limited = session.found.token.num_uses > 0;
         if limited && !self.tokens.use_once(&mut session.found).await? {
             return Err(Error::denied());

@@ -56,6 +56,7 @@ impl Core {
         match outcome {
             Outcome::Answer(answer) => Ok(Reply::answer(answer)),
             Outcome::Login(login) => self.make_token(*login, path, mount).await,
+            Outcome::Page(status, html) => Ok(Reply::Page(status, html)),
         }
     }
 
@@ -81,6 +82,15 @@ impl Core {
         let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);
         let auth = entity.iter().fold(auth, |auth, entity| entity.complete(auth));
         Ok(Reply::auth(auth, made.warnings))
+    }
+
+    /// Counts a request with a token of this namespace.
+    pub(super) async fn note_client(&self, token: &Token) {
+        let mount = || match token.path.strip_prefix("auth/").and_then(|path| self.methods.route(path)) {
+            Some((mounted, _)) => format!("auth/{}", mounted.entry.path),
+            None => "auth/token/".to_owned(),
+        };
+        self.activity.note(token, mount).await;
     }
 
     /// Asks the method that made a token whether it may be prolonged; a token that another token made is nobody's to judge.

@@ -3,6 +3,7 @@
 //! Where a credential is made: `secrets/database` describes it, [`lease`] records it (`issue.rs`) and then has it made,
 //! `handle.rs` answers. Where it ends: `lease/revoke.rs` and, when nobody asks, `lease/worker.rs`.
 
+pub mod activity;
 pub mod audit;
 mod batch;
 pub mod bootstrap;

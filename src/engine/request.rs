@@ -75,6 +75,8 @@ pub enum Reply {
     Missing(Box<Envelope>),
     /// JSON without envelope.
     Raw(u16, Value),
+    /// HTML for a person in front of a browser.
+    Page(u16, String),
     /// Text for machines other than Vault's clients, with its content type.
     Text(&'static str, String),
 }
@@ -84,6 +86,9 @@ impl Reply {
     pub fn answer(answer: Answer) -> Self {
         if answer.missing {
             return Self::Missing(Box::new(envelope(answer)));
+        }
+        if answer.accepted {
+            return Self::Accepted(Box::new(envelope(answer)));
         }
         if answer.data.is_none() && answer.warnings.is_empty() {
             return Self::Empty(204);

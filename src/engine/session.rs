@@ -84,11 +84,15 @@ impl Core {
         let token = incoming.token.as_ref().ok_or_else(Error::denied)?;
         let above = self.above(token)?;
         let home = above.as_ref().map_or(self, |above| &above.core);
-        let found = home.tokens.find(token).await?.ok_or_else(Error::denied)?;
+        let mut found = home.tokens.find(token).await?.ok_or_else(Error::denied)?;
         if !auth::cidr::admits(&found.token.bound_cidrs, incoming.address) {
             return Err(Error::denied());
         }
         let entity = home.entity_of(&found.token).await?;
+        if let Some(entity) = &entity {
+            // The token may name one that was merged into this.
+            found.token.entity_id.clone_from(&entity.id);
+        }
         let access = home.access_with(&found.token, entity.as_ref());
         Ok(Session { found, entity, access, above })
     }

@@ -157,7 +157,7 @@ impl Core {
         set("creation_time", json!(t.created.as_second()));
         set("creation_ttl", json!(t.creation_ttl));
         set("display_name", json!(t.display_name));
-        set("entity_id", json!(t.entity_id));
+        set("entity_id", json!(entity.map_or(&t.entity_id, |entity| &entity.id)));
         set("expire_time", t.expires.map_or(Value::Null, |expires| json!(expires.to_string())));
         set("explicit_max_ttl", json!(t.explicit_max_ttl));
         set("id", json!(token.map_or("", Secret::expose)));

@@ -29,6 +29,16 @@ pub fn respond(reply: Reply, request_id: String) -> Response {
             envelope.request_id = request_id;
             json(404, &envelope)
         }
+        Reply::Page(status, html) => {
+            let mut response = response(status, Body::from(html));
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            // The page is of text and at most a button; whatever slipped into it stays text.
+            let policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'";
+            headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            response
+        }
         Reply::Text(kind, text) => {
             let mut response = response(200, Body::from(text));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -66,6 +66,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// 404, although there is data to tell: of a deleted version, say.
     pub missing: bool,
+    /// 202: the work goes on after the answer.
+    pub accepted: bool,
     /// How long the answer is worth keeping: a `lease_duration` without a lease.
     pub keep: Option<Keep>,
 }
@@ -113,6 +115,13 @@ impl Answer {
     #[must_use]
     pub fn missing(mut self) -> Self {
         self.missing = true;
+        self
+    }
+
+    /// The same answer as a 202.
+    #[must_use]
+    pub fn accepted(mut self) -> Self {
+        self.accepted = true;
         self
     }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method};
 use lessor::base::http::{HttpClient, HttpRequest};
 use lessor::base::tls::ClientTls;
+use lessor_e2e::eventually::eventually;
 use lessor_e2e::lessor::{Lessor, free_port};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SerialNumber};
 use serde_json::{Value, json};
 
 struct Client {
@@ -53,18 +54,102 @@ fn certificate(name: &str, authority: &CertifiedIssuer<'static, KeyPair>) -> (St
     (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
 }
 
-#[tokio::test]
-async fn a_certificate_logs_in_and_renews_what_it_got() {
+/// An engine with TLS, its port, and the authority that its certificate is of.
+async fn server() -> (Lessor, u16, String) {
     let folder = tempfile::tempdir().unwrap();
     let (crt, key) = (folder.path().join("tls.crt"), folder.path().join("tls.key"));
-    let server_authority = authority();
-    let (server, server_key) = certificate("localhost", &server_authority);
+    let authority = authority();
+    let (server, server_key) = certificate("localhost", &authority);
     std::fs::write(&crt, server).unwrap();
     std::fs::write(&key, server_key).unwrap();
     let port = free_port();
     let stanza =
         format!("listener \"tcp\" {{ address = \"127.0.0.1:{port}\" tls_cert_file = {crt:?} tls_key_file = {key:?} }}");
     let lessor = Lessor::server_with(&stanza).await;
+    // They are read at the start, and looked at again later.
+    std::mem::forget(folder);
+    (lessor, port, authority.pem())
+}
+
+/// OpenSSL's responder, which knows the certificate 7 of an authority as good or revoked. It ends with the value.
+struct Responder {
+    _child: tokio::process::Child,
+    _folder: tempfile::TempDir,
+    url: String,
+}
+
+impl Responder {
+    async fn start(authority: &CertifiedIssuer<'static, KeyPair>, revoked: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let row = match revoked {
+            true => "R\t491231235959Z\t200101000000Z\t07\tunknown\t/CN=web-1\n",
+            false => "V\t491231235959Z\t\t07\tunknown\t/CN=web-1\n",
+        };
+        std::fs::write(path("index.txt"), row).unwrap();
+        std::fs::write(path("ca.crt"), authority.pem()).unwrap();
+        std::fs::write(path("ca.key"), authority.key().serialize_pem()).unwrap();
+        let port = free_port();
+        let child = tokio::process::Command::new("openssl")
+            .args(["ocsp", "-port", &port.to_string(), "-nmin", "5", "-index"])
+            .arg(path("index.txt"))
+            .arg("-CA")
+            .arg(path("ca.crt"))
+            .arg("-rsigner")
+            .arg(path("ca.crt"))
+            .arg("-rkey")
+            .arg(path("ca.key"))
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("openssl can be started");
+        eventually("the responder listens", Duration::from_secs(30), || async {
+            let connected = tokio::net::TcpStream::connect(("localhost", port)).await;
+            connected.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        Self { _child: child, _folder: folder, url: format!("http://localhost:{port}") }
+    }
+}
+
+#[tokio::test]
+async fn a_responder_decides_about_a_certificate() {
+    let (lessor, port, trust) = server().await;
+    let root = lessor.initialise().await;
+    let http = lessor.http().with_token(&root);
+    let clients = authority();
+    let (good, revoked) = (Responder::start(&clients, false).await, Responder::start(&clients, true).await);
+    let stranger = Responder::start(&authority(), false).await;
+    let mut params = CertificateParams::new(vec!["web-1".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "web-1");
+    params.serial_number = Some(SerialNumber::from(7_u64));
+    let key = KeyPair::generate().unwrap();
+    let (web, key) = (params.signed_by(&key, &clients).unwrap().pem(), key.serialize_pem());
+    let web = Client::new(port, &trust, Some((&web, &key)));
+    for (mount, settings, status) in [
+        ("good", json!({ "ocsp_servers_override": good.url }), 200),
+        ("revoked", json!({ "ocsp_servers_override": revoked.url }), 400),
+        ("open", json!({ "ocsp_servers_override": revoked.url, "ocsp_fail_open": true }), 400),
+        ("both", json!({ "ocsp_servers_override": [good.url, revoked.url], "ocsp_query_all_servers": true }), 400),
+        ("away", json!({ "ocsp_servers_override": ["http://localhost:1", good.url] }), 200),
+        ("forged", json!({ "ocsp_servers_override": stranger.url }), 400),
+        ("nobody", json!({}), 400),
+        ("nobody-open", json!({ "ocsp_fail_open": true }), 200),
+    ] {
+        http.post(&format!("sys/auth/{mount}"), json!({ "type": "cert" })).await.expect_status(204);
+        let mut role = json!({ "certificate": clients.pem(), "ocsp_enabled": true });
+        role.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        http.post(&format!("auth/{mount}/certs/web"), role).await.expect_status(204);
+        let (found, body) = web.post(&format!("auth/{mount}/login"), "").await;
+        assert_eq!(found, status, "{mount}: {}", body["errors"]);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_logs_in_and_renews_what_it_got() {
+    let (lessor, port, trust) = server().await;
     let root = lessor.initialise().await;
     let http = lessor.http().with_token(&root);
     let clients = authority();
@@ -72,7 +157,6 @@ async fn a_certificate_logs_in_and_renews_what_it_got() {
     let role = json!({ "certificate": clients.pem(), "allowed_common_names": "web-*", "token_policies": "p" });
     http.post("auth/cert/certs/web", role).await.expect_status(204);
 
-    let trust = server_authority.pem();
     let (web, web_key) = certificate("web-1", &clients);
     let (other, other_key) = certificate("web-2", &clients);
     let (stranger, stranger_key) = certificate("web-1", &authority());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lessor_e2e::http::Http;
 use lessor_e2e::lessor::Lessor;
-use lessor_e2e::slapd::{ADMIN, ADMIN_PASSWORD, BASE, Slapd};
+use lessor_e2e::slapd::{ADMIN, ADMIN_PASSWORD, BASE, LOOKUP, LOOKUP_PASSWORD, Slapd};
 use serde_json::{Value, json};
 
 async fn mounted(lessor: &Lessor, settings: Value) -> Http {
@@ -112,4 +112,37 @@ async fn tls_is_checked_and_a_dead_server_is_told_apart() {
     let begun = Instant::now();
     login(&lessor, "sam", "sam-secret").await.expect_status(502);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn the_accounts_password_is_the_engines_own_after_a_rotation() {
+    let (lessor, slapd) = (Lessor::dev("root").await, Slapd::start().await);
+    let account = json!({ "url": slapd.url(), "binddn": LOOKUP, "bindpass": LOOKUP_PASSWORD });
+    let http = mounted(&lessor, account.clone()).await;
+    login(&lessor, "sam", "sam-secret").await.expect_status(200);
+    for _ in 0..2 {
+        http.post("auth/ldap/config/rotate-root", json!({})).await.expect_status(204);
+        login(&lessor, "sam", "sam-secret").await.expect_status(200);
+    }
+    // The password that people know is none any more.
+    http.post("auth/ldap/config", account).await.expect_status(204);
+    let refused = login(&lessor, "sam", "sam-secret").await.expect_status(502);
+    assert!(refused.error().contains("refuses the configured binddn"), "{}", refused.error());
+    let config = http.get("auth/ldap/config").await.expect_status(200);
+    assert!(config.body["data"].get("next_bindpass").is_none());
+    // One that may not change itself keeps what it has.
+    let sam = json!({ "binddn": format!("uid=sam,ou=people,{BASE}"), "bindpass": "wrong" });
+    http.post("auth/ldap/config", sam).await.expect_status(204);
+    let refused = http.post("auth/ldap/config/rotate-root", json!({})).await.expect_status(400);
+    assert_eq!(refused.error(), "the LDAP server refuses the configured binddn");
+}
+
+#[tokio::test]
+async fn groups_of_groups_come_from_token_groups() {
+    let (lessor, slapd) = (Lessor::dev("root").await, Slapd::start().await);
+    let http = mounted(&lessor, json!({ "url": slapd.url(), "use_token_groups": true })).await;
+    http.post("auth/ldap/groups/deep", json!({ "policies": "of-deep" })).await.expect_status(204);
+    http.post("auth/ldap/groups/devs", json!({ "policies": "of-devs" })).await.expect_status(204);
+    let sam = login(&lessor, "sam", "sam-secret").await.expect_status(200);
+    assert_eq!(sam.body["auth"]["token_policies"], json!(["default", "of-deep"]));
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lessor_e2e::eventually::eventually;
 use lessor_e2e::http::{Answer, Http};
 use lessor_e2e::lessor::Lessor;
-use lessor_e2e::oidc::{Browser, Provider, REDIRECT_URI};
-use serde_json::json;
+use lessor_e2e::oidc::{Browser, Provider, REDIRECT_URI, form_in};
+use serde_json::{Value, json};
 
 async fn mounted(lessor: &Lessor, provider: &Provider) -> Http {
     let http = lessor.http().with_token("root");
@@ -78,4 +78,83 @@ async fn a_code_is_worth_nothing_to_somebody_else() {
     assert!(late.error().contains("Expired or missing OAuth state"), "{}", late.error());
     let code = query.split('&').find(|pair| pair.starts_with("code=")).unwrap();
     assert!(!lessor.log().contains(code.trim_start_matches("code=")), "no code is logged");
+}
+
+#[tokio::test]
+async fn a_form_brings_the_code_by_way_of_its_program() {
+    let (lessor, provider) = (Lessor::dev("root").await, Provider::start().await);
+    let root = mounted(&lessor, &provider).await;
+    let http = lessor.http();
+    let config = json!({ "oidc_discovery_url": provider.url(), "oidc_client_id": "lessor",
+        "oidc_client_secret": "client-secret", "default_role": "people", "oidc_response_mode": "form_post" });
+    root.post("auth/oidc/config", config).await.expect_status(204);
+    let asked = json!({ "redirect_uri": REDIRECT_URI, "client_nonce": "nonce" });
+    let page = http.post("auth/oidc/oidc/auth_url", asked).await.expect_status(200).text("/data/auth_url").to_owned();
+    let form = Browser::default().visit(&page, REDIRECT_URI).await.fields;
+    // As the command line does it: the form first, then the question for the token.
+    let taken = http.post("auth/oidc/oidc/callback", json!(form)).await.expect_status(200);
+    assert_eq!(taken.headers["content-type"], "text/html; charset=utf-8");
+    assert!(taken.headers["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
+    let callback = format!("auth/oidc/oidc/callback?state={}&client_nonce=nonce", form["state"]);
+    let sam = http.get(&callback).await.expect_status(200);
+    assert_eq!(sam.body["auth"]["metadata"]["full_name"], "Sam Ple");
+    http.get(&callback).await.expect_status(400);
+    let stale = http.post("auth/oidc/oidc/callback", json!(form)).await.expect_status(400);
+    assert_eq!(stale.headers["content-type"], "text/html; charset=utf-8");
+}
+
+async fn role(root: &Http, settings: Value) {
+    root.post("auth/oidc/role/people", settings).await.expect_status(204);
+}
+
+#[tokio::test]
+async fn a_program_without_a_listener_waits_for_its_browser() {
+    let lessor = Lessor::dev("root").await;
+    let http = lessor.http();
+    let redirect = format!("{}/v1/auth/oidc/oidc/callback", http.address());
+    let provider = Provider::start_with(&[&redirect]).await;
+    let root = mounted(&lessor, &provider).await;
+    role(&root, json!({ "callback_mode": "direct", "allowed_redirect_uris": redirect })).await;
+    let asked = json!({ "redirect_uri": redirect, "client_nonce": "nonce" });
+    let begun = http.post("auth/oidc/oidc/auth_url", asked.clone()).await.expect_status(200);
+    let (state, page) = (begun.text("/data/state").to_owned(), begun.text("/data/auth_url").to_owned());
+    assert_eq!(begun.text("/data/poll_interval"), "5");
+    let mine = json!({ "state": state, "client_nonce": "nonce" });
+    let early = http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(400);
+    assert_eq!(early.error(), "authorization_pending");
+
+    let back = Browser::default().visit(&page, &redirect).await.url;
+    let path = back.strip_prefix(&format!("{}/v1/", http.address())).unwrap().to_owned();
+    let question = http.get(&path).await.expect_status(200);
+    let (_, mut form) = form_in(question.body.as_str().unwrap()).expect("somebody is asked first");
+    assert!(question.body.as_str().unwrap().contains("127.0.0.1"), "who began it is named");
+    assert_eq!(
+        http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(400).error(),
+        "authorization_pending"
+    );
+    form.insert("confirmation".to_owned(), "true".to_owned());
+    http.post("auth/oidc/oidc/callback", json!(form)).await.expect_status(200);
+    let sam = http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(200);
+    assert_eq!(sam.body["auth"]["metadata"]["full_name"], "Sam Ple");
+    http.post("auth/oidc/oidc/poll", mine).await.expect_status(400);
+
+    let begun = http.post("auth/oidc/oidc/auth_url", asked).await.expect_status(200);
+    let others = json!({ "state": begun.text("/data/state"), "client_nonce": "guessed" });
+    assert_eq!(http.post("auth/oidc/oidc/poll", others).await.expect_status(400).error(), "invalid client_nonce");
+}
+
+#[tokio::test]
+async fn a_device_is_let_in_from_another_one() {
+    let (lessor, provider) = (Lessor::dev("root").await, Provider::start().await);
+    let root = mounted(&lessor, &provider).await;
+    let http = lessor.http();
+    role(&root, json!({ "callback_mode": "device" })).await;
+    let begun = http.post("auth/oidc/oidc/auth_url", json!({ "client_nonce": "nonce" })).await.expect_status(200);
+    let mine = json!({ "state": begun.text("/data/state"), "client_nonce": "nonce" });
+    let early = http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(400);
+    assert_eq!(early.error(), "authorization_pending");
+    Browser::default().visit(begun.text("/data/auth_url"), "nowhere").await;
+    let sam = http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(200);
+    assert_eq!(sam.body["auth"]["metadata"]["role"], "people");
+    http.post("auth/oidc/oidc/poll", mine).await.expect_status(400);
 }

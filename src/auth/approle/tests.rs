@@ -45,14 +45,14 @@ impl Fixture {
     async fn write(&self, path: &str, body: Value) -> Answer {
         match self.ask(Operation::Write, path, body).await.unwrap() {
             Outcome::Answer(answer) => answer,
-            Outcome::Login(_) => panic!("{path} is no login"),
+            _ => panic!("{path} is no login"),
         }
     }
 
     async fn data(&self, operation: Operation, path: &str, body: Value) -> Value {
         match self.ask(operation, path, body).await.unwrap() {
             Outcome::Answer(answer) => answer.data.unwrap_or_default(),
-            Outcome::Login(_) => panic!("{path} is no login"),
+            _ => panic!("{path} is no login"),
         }
     }
 
@@ -77,7 +77,7 @@ impl Fixture {
         let body = json!({ "role_id": role_id, "secret_id": secret_id });
         match self.ask_from(Operation::Write, "login", body, from).await {
             Ok(Outcome::Login(login)) => Ok(*login),
-            Ok(Outcome::Answer(_)) => panic!("a login answers with a login"),
+            Ok(_) => panic!("a login answers with a login"),
             Err(error) => Err(format!("{} {error}", error.status())),
         }
     }

@@ -23,7 +23,7 @@ impl AppRole {
         } else {
             "Tidy operation already in progress."
         };
-        Answer::empty().warn(text)
+        Answer::empty().warn(text).accepted()
     }
 
     /// Called where secret ids grow in number, so that mounts whose users never tidy stay small.

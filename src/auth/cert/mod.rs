@@ -1,6 +1,11 @@
 //! Login with the client certificate of the TLS connection (vault-api.md 2.6).
 
 mod crl;
+mod der;
+mod distribution;
+mod ocsp;
+mod ocsp_fields;
+mod responder;
 mod role;
 mod routes;
 mod shown;
@@ -13,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use self::crl::Crl;
+use self::responder::Answers;
 use self::role::Role;
 use self::shown::Shown;
 use super::objects::Objects;
@@ -31,6 +37,8 @@ fn open(setup: Setup) -> Arc<dyn Method> {
         view: setup.view,
         clock: setup.clock,
         mount: setup.mount,
+        fetching: Default::default(),
+        answers: Answers::default(),
     })
 }
 
@@ -40,16 +48,26 @@ struct Cert {
     crls: Objects<Crl>,
     clock: Arc<dyn Clock>,
     mount: String,
+    /// One at a time looks for newer revocation lists.
+    fetching: tokio::sync::Mutex<()>,
+    answers: Answers,
 }
 
 /// The mount's settings.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(default)]
 struct Config {
     /// Whether a token may be prolonged without the certificate of its login.
     disable_binding: bool,
     enable_identity_alias_metadata: bool,
+    /// How many answers of responders are kept.
     ocsp_cache_size: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { disable_binding: false, enable_identity_alias_metadata: false, ocsp_cache_size: 100 }
+    }
 }
 
 #[async_trait]
@@ -73,6 +91,9 @@ impl Method for Cert {
             (["certs"], List) => self.roles.list().await,
             (["certs", name], operation) => self.roles.answer(operation, &role_name::normal(name)?, fields).await,
             (["crls"], List) => self.crls.list().await,
+            (["crls", name], Write) if fields.string("url")?.is_some_and(|url| !url.is_empty()) => {
+                self.fetch_crl(&role_name::normal(name)?, fields).await
+            }
             (["crls", name], operation) => self.crls.answer(operation, &role_name::normal(name)?, fields).await,
             (["login" | "config" | "certs" | "crls"], _) => Err(Error::unsupported_operation()),
             _ => Err(Error::unsupported_path()),
@@ -99,6 +120,11 @@ impl Method for Cert {
                 == (told("serial_number"), told("subject_key_id"), told("authority_key_id"));
             let admitted = role.as_ref().is_some_and(|role| role.admits(&shown, self.clock.now()).unwrap_or(false));
             if !same || !admitted || self.is_revoked(&shown).await? {
+                return Err(other());
+            }
+            if let Some(role) = &role
+                && !self.responders_admit(role, &shown).await?
+            {
                 return Err(other());
             }
         }
@@ -130,7 +156,7 @@ impl Cert {
         let refused = || Error::bad_request("invalid certificate or no client certificate supplied");
         let shown = Shown::read(&caller.certificates).ok_or_else(refused)?;
         let (name, role) = self.matching(fields, &shown).await?.ok_or_else(refused)?;
-        if self.is_revoked(&shown).await? {
+        if self.is_revoked(&shown).await? || !self.responders_admit(&role, &shown).await? {
             return Err(refused());
         }
         if !cidr::admits(&role.token.token_bound_cidrs, caller.address) {
@@ -171,7 +197,7 @@ impl Cert {
 
     async fn is_revoked(&self, shown: &Shown) -> Result<bool, Error> {
         for name in self.crls.names().await? {
-            if self.crls.get(&name).await?.is_some_and(|crl| crl.revokes(shown)) {
+            if self.fresh_crl(&name).await?.is_some_and(|crl| crl.revokes(shown)) {
                 return Ok(true);
             }
         }

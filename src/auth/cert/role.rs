@@ -4,6 +4,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::ocsp_fields::OcspFields;
 use super::shown::{Shown, is_authority};
 use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
@@ -27,6 +28,8 @@ pub(super) struct Role {
     pub required_extensions: Vec<String>,
     /// OIDs whose texts go into the metadata.
     pub allowed_metadata_extensions: Vec<String>,
+    #[serde(flatten)]
+    pub ocsp: OcspFields,
     pub token: TokenParams,
 }
 
@@ -51,9 +54,7 @@ impl Object for Role {
                 *slot = list;
             }
         }
-        if fields.bool("ocsp_enabled")? == Some(true) {
-            return Err(Error::bad_request("\"ocsp_enabled\" is not offered: keep revocation lists under crls/"));
-        }
+        self.ocsp.merge(fields)?;
         if let Some(wrong) = self.required_extensions.iter().find(|wanted| !wanted.contains(':')) {
             return Err(Error::bad_request(format!("\"required_extensions\": {wrong:?} is not OID:VALUE")));
         }
@@ -80,17 +81,21 @@ impl Object for Role {
                 ("allowed_organizational_units", json!(self.allowed_organizational_units)),
                 ("required_extensions", json!(self.required_extensions)),
                 ("allowed_metadata_extensions", json!(self.allowed_metadata_extensions)),
-                ("ocsp_enabled", json!(false)),
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        self.ocsp.describe(&mut data);
         self.token.describe(&mut data);
         data
     }
 }
 
 impl Role {
-    fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, tls::Error> {
+    /// The certificates of the role.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn trusted(&self) -> Result<Vec<CertificateDer<'static>>, tls::Error> {
         tls::certificates(self.certificate.as_bytes(), "the certificate")
     }
 

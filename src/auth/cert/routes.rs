@@ -9,7 +9,7 @@ const LOGIN: &[Field] = &[Field::text("name", "The only role that is looked at; 
 const CONFIG: &[Field] = &[
     Field::flag("disable_binding", "Whether tokens are renewed without the certificate of their login.").or("false"),
     Field::flag("enable_identity_alias_metadata", "Whether the alias has what the token's metadata has.").or("false"),
-    Field::int("ocsp_cache_size", "Kept and shown: no responder is asked.").or("0"),
+    Field::int("ocsp_cache_size", "How many answers of OCSP responders are kept.").or("100"),
 ];
 
 const NAME: &[Field] = &[Field::text("name", "Which one.")];
@@ -25,11 +25,19 @@ const ROLE: &[Field] = &[
     Field::list("allowed_organizational_units", "Patterns of which an organisational unit fits one."),
     Field::list("required_extensions", "OID:PATTERN for texts, hex:OID:PATTERN for anything; all must fit."),
     Field::list("allowed_metadata_extensions", "OIDs whose texts go into the token's metadata."),
-    Field::flag("ocsp_enabled", "Refused when true: keep revocation lists under crls/.").or("false"),
+    Field::flag("ocsp_enabled", "Whether OCSP responders are asked about each certificate.").or("false"),
+    Field::text("ocsp_ca_certificates", "Who besides the issuer may have certified a responder, in PEM."),
+    Field::list("ocsp_servers_override", "Responders, in place of those that certificates name."),
+    Field::flag("ocsp_fail_open", "Whether certificates pass that no responder knows about.").or("false"),
+    Field::flag("ocsp_query_all_servers", "Whether all responders are asked; one that says no is enough.").or("false"),
+    Field::int("ocsp_max_retries", "Kept and shown: each responder is asked once.").or("4"),
+    Field::seconds("ocsp_this_update_max_age", "How old answers may be; 0 is as old as they say themselves.").or("0"),
 ];
 
-const CRL: &[Field] =
-    &[Field::text("crl", "The list in PEM.").required(), Field::text("url", "Refused: send the list itself.")];
+const CRL: &[Field] = &[
+    Field::text("crl", "The list in PEM."),
+    Field::text("url", "Where it is published, in place of the list itself."),
+];
 
 /// The routes.
 pub(super) const ROUTES: &[Route] = &[

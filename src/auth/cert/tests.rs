@@ -40,8 +40,27 @@ fn client_params(serial: u64) -> CertificateParams {
     params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3, 4], b"\x0c\x04blue".to_vec()));
     params.serial_number = Some(SerialNumber::from(serial));
     params.use_authority_key_identifier_extension = true;
-    (params.not_before, params.not_after) = (date(NOW - 50), date(NOW + 1000));
+    (params.not_before, params.not_after) = (date(NOW - 50), date(NOW + 10_000));
     params
+}
+
+/// A list of that authority, good for a day.
+fn revoking(authority: &CertifiedIssuer<'static, KeyPair>, serials: &[u64]) -> rcgen::CertificateRevocationList {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date(NOW),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date(NOW),
+        next_update: date(NOW) + Duration::days(1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(authority).unwrap()
 }
 
 struct Fixture {
@@ -59,6 +78,8 @@ impl Fixture {
             view,
             clock: Arc::new(clock.clone()),
             mount: "cert".into(),
+            fetching: Default::default(),
+            answers: Answers::default(),
         };
         Self { method, clock }
     }
@@ -143,21 +164,7 @@ async fn a_clients_own_certificate_can_be_trusted_and_any_can_be_revoked() {
     assert!(fixture.login(&sister, "").await.is_err());
     fixture.set("certs/all", json!({ "certificate": authority.pem() })).await.unwrap();
     assert!(fixture.login(&sister, "").await.is_ok());
-    let revoked = RevokedCertParams {
-        serial_number: SerialNumber::from(8),
-        revocation_time: date(NOW),
-        reason_code: None,
-        invalidity_date: None,
-    };
-    let list = CertificateRevocationListParams {
-        this_update: date(NOW),
-        next_update: date(NOW) + Duration::days(1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: vec![revoked],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let pem = list.signed_by(&authority).unwrap().pem().unwrap();
+    let pem = revoking(&authority, &[8]).pem().unwrap();
     fixture.set("crls/a", json!({ "crl": pem })).await.unwrap();
     assert!(fixture.login(&sister, "").await.is_err() && fixture.login(&own, "").await.is_ok());
     assert!(fixture.set("crls/b", json!({ "crl": "x" })).await.unwrap_err().contains("not a revocation list"));
@@ -197,4 +204,57 @@ async fn a_token_is_renewed_with_the_certificate_of_its_login() {
     assert!(renews(None).await);
     fixture.set("certs/all", json!({ "token_policies": "q" })).await.unwrap();
     assert!(!renews(None).await);
+}
+
+/// Publishes whatever it holds; nothing is an error.
+async fn publisher() -> (String, Arc<std::sync::Mutex<Vec<u8>>>) {
+    use hyper_util::rt::TokioIo;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/list.crl", listener.local_addr().unwrap());
+    let held = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let shared = held.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let shared = shared.clone();
+            let service = hyper::service::service_fn(move |_: http::Request<hyper::body::Incoming>| {
+                let body = shared.lock().unwrap().clone();
+                let status = if body.is_empty() { 404 } else { 200 };
+                let body = http_body_util::Full::new(bytes::Bytes::from(body));
+                let response = http::Response::builder().status(status).body(body).unwrap();
+                async move { Ok::<_, std::convert::Infallible>(response) }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (url, held)
+}
+
+#[tokio::test]
+async fn a_published_list_is_kept_fresh() {
+    let (fixture, authority, other) = (Fixture::new(), authority("a"), authority("b"));
+    let (first, second) = (client(&authority, 7), client(&authority, 8));
+    let (url, held) = publisher().await;
+    let publish = |list: &rcgen::CertificateRevocationList| *held.lock().unwrap() = list.der().to_vec();
+    let address = json!({ "url": url });
+    assert!(fixture.set("crls/a", address.clone()).await.unwrap_err().contains("404"));
+    publish(&revoking(&authority, &[7]));
+    assert!(fixture.set("crls/a", address.clone()).await.unwrap_err().contains("no authority of this mount's roles"));
+    fixture.set("certs/all", json!({ "certificate": authority.pem() })).await.unwrap();
+    assert!(fixture.set("crls/a", json!({ "url": "ldap://x" })).await.unwrap_err().contains("must begin with http"));
+    fixture.set("crls/a", address).await.unwrap();
+    assert!(fixture.login(&first, "").await.is_err() && fixture.login(&second, "").await.is_ok());
+    publish(&revoking(&authority, &[7, 8]));
+    assert!(fixture.login(&second, "").await.is_ok(), "it is not asked for at each login");
+    let pass = |seconds| fixture.clock.advance(std::time::Duration::from_secs(seconds));
+    pass(3600);
+    // Nobody who can put himself between makes the list shorter.
+    publish(&revoking(&other, &[]));
+    assert!(fixture.login(&first, "").await.is_err());
+    held.lock().unwrap().clear();
+    pass(60);
+    assert!(fixture.login(&first, "").await.is_err(), "the old list counts while its server is away");
+    publish(&revoking(&authority, &[8]));
+    pass(60);
+    // Their certificates end later than that.
+    assert!(fixture.login(&second, "").await.is_err());
 }

@@ -4,7 +4,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::key::{self, ALGORITHMS, Key};
+use super::provider::Client;
 use crate::wire::{Error, Fields};
+
+/// How a provider's answer comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ResponseMode {
+    /// In the address that the browser is sent to.
+    #[default]
+    Query,
+    /// In a form that the browser sends.
+    FormPost,
+}
 
 /// A set of keys that is published somewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +35,8 @@ pub(super) struct Config {
     pub oidc_discovery_ca_pem: String,
     pub oidc_client_id: String,
     pub oidc_client_secret: String,
+    pub oidc_response_mode: ResponseMode,
+    pub oidc_response_types: Vec<String>,
     pub jwks_url: String,
     pub jwks_ca_pem: String,
     pub jwks_pairs: Vec<JwksPair>,
@@ -49,6 +63,12 @@ impl Config {
             oidc_discovery_ca_pem: text("oidc_discovery_ca_pem")?,
             oidc_client_id: text("oidc_client_id")?,
             oidc_client_secret: text("oidc_client_secret")?,
+            oidc_response_mode: match text("oidc_response_mode")?.as_str() {
+                "" | "query" => ResponseMode::Query,
+                "form_post" => ResponseMode::FormPost,
+                other => return Err(Error::bad_request(format!("invalid response_mode: {other:?}"))),
+            },
+            oidc_response_types: list("oidc_response_types")?,
             jwks_url: text("jwks_url")?,
             jwks_ca_pem: text("jwks_ca_pem")?,
             jwks_pairs: pairs(fields)?,
@@ -60,12 +80,6 @@ impl Config {
             namespace_in_state: fields.bool("namespace_in_state")?.unwrap_or(true),
             skip_jwks_validation: fields.bool("skip_jwks_validation")?.unwrap_or(false),
         };
-        if !matches!(text("oidc_response_mode")?.as_str(), "" | "query") {
-            return Err(Error::bad_request("\"oidc_response_mode\" must be query: form_post is not offered"));
-        }
-        if list("oidc_response_types")?.iter().any(|kind| kind != "code") {
-            return Err(Error::bad_request("\"oidc_response_types\" must be code: id_token is not offered"));
-        }
         config.check()?;
         Ok(config)
     }
@@ -87,6 +101,15 @@ impl Config {
         }
         if !self.oidc_client_id.is_empty() && self.oidc_discovery_url.is_empty() {
             return Err(Error::bad_request("'oidc_discovery_url' must be set for OIDC"));
+        }
+        if let Some(other) = self.oidc_response_types.iter().find(|kind| !["code", "id_token"].contains(&kind.as_str()))
+        {
+            return Err(Error::bad_request(format!("invalid response type: {other:?}")));
+        }
+        if self.oidc_response_mode == ResponseMode::Query
+            && self.oidc_response_types.iter().any(|kind| kind == "id_token")
+        {
+            return Err(Error::bad_request("query response_mode may not be used with an id_token response_type"));
         }
         if let Some(other) = self.jwt_supported_algs.iter().find(|name| !ALGORITHMS.contains(&name.as_str())) {
             let offered = ALGORITHMS.join(", ");
@@ -112,6 +135,25 @@ impl Config {
         vec![JwksPair { jwks_url: self.jwks_url.clone(), jwks_ca_pem: self.jwks_ca_pem.clone() }]
     }
 
+    /// Whether the provider answers with a code that is good for tokens, rather than with an ID token alone.
+    pub fn wants_code(&self) -> bool {
+        self.oidc_response_types.is_empty() || self.oidc_response_types.iter().any(|kind| kind == "code")
+    }
+
+    /// The `response_type` that the provider is asked for.
+    pub fn response_type(&self) -> &'static str {
+        match (self.wants_code(), self.oidc_response_types.iter().any(|kind| kind == "id_token")) {
+            (_, false) => "code",
+            (true, true) => "code id_token",
+            (false, true) => "id_token",
+        }
+    }
+
+    /// Who the engine is to the provider.
+    pub fn client(&self) -> Client<'_> {
+        Client { id: &self.oidc_client_id, secret: &self.oidc_client_secret }
+    }
+
     /// Whether browsers can be sent to a provider.
     pub fn has_provider(&self) -> bool {
         !self.oidc_client_id.is_empty()
@@ -129,7 +171,11 @@ impl Config {
             .collect();
         json!({
             "oidc_discovery_url": self.oidc_discovery_url, "oidc_discovery_ca_pem": self.oidc_discovery_ca_pem,
-            "oidc_client_id": self.oidc_client_id, "oidc_response_mode": "", "oidc_response_types": [],
+            "oidc_client_id": self.oidc_client_id, "oidc_response_mode": match self.oidc_response_mode {
+                ResponseMode::Query => "",
+                ResponseMode::FormPost => "form_post",
+            },
+            "oidc_response_types": self.oidc_response_types,
             "jwks_url": self.jwks_url, "jwks_ca_pem": self.jwks_ca_pem, "jwks_pairs": self.jwks_pairs,
             "jwt_validation_pubkeys": self.jwt_validation_pubkeys, "jwt_supported_algs": self.jwt_supported_algs,
             "bound_issuer": self.bound_issuer, "default_role": self.default_role, "provider_config": shown,
@@ -165,7 +211,9 @@ mod tests {
             (json!({ "jwks_url": "a", "oidc_client_id": "b", "oidc_client_secret": "c" }), "'oidc_discovery_url' must"),
             (json!({ "jwks_url": "a", "jwt_supported_algs": "HS256" }), "\"HS256\" is not offered"),
             (json!({ "jwt_validation_pubkeys": "x" }), "error parsing public key"),
-            (json!({ "jwks_url": "a", "oidc_response_mode": "form_post" }), "form_post is not offered"),
+            (json!({ "jwks_url": "a", "oidc_response_mode": "fragment" }), "invalid response_mode"),
+            (json!({ "jwks_url": "a", "oidc_response_types": "token" }), "invalid response type"),
+            (json!({ "jwks_url": "a", "oidc_response_types": "id_token" }), "query response_mode may not"),
         ] {
             let error = read(settings).err().unwrap();
             assert!(error.contains(text), "{error}");

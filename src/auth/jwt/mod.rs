@@ -1,11 +1,14 @@
 //! Login with a signed token (type `jwt`), or with a browser by way of an OpenID provider (`oidc`): one method under two names
 //! (vault-api.md 2.5).
 
+mod callback;
 mod claims;
 mod config;
+mod device;
 mod key;
 mod keyring;
 mod oidc;
+mod page;
 mod pending;
 mod provider;
 mod role;
@@ -68,8 +71,10 @@ impl Method for Jwt {
         let (fields, address) = (&request.fields, request.caller.address);
         let answer = match (&request.segments()[..], request.operation) {
             (["login"], Write) => return self.login(fields, address).await.map(Outcome::login),
-            (["oidc", "callback"], Read | Write) => return self.callback(fields, address).await.map(Outcome::login),
-            (["oidc", "auth_url"], Write) => self.auth_url(fields).await,
+            (["oidc", "callback"], Read) => return self.callback(fields, address).await,
+            (["oidc", "callback"], Write) => return self.callback_form(fields, address).await,
+            (["oidc", "poll"], Write) => return self.poll(fields, address).await.map(Outcome::login),
+            (["oidc", "auth_url"], Write) => self.auth_url(fields, address).await,
             (["config"], Read) => {
                 let config = self.view.get::<Config>("config").await?.ok_or_else(Error::not_found)?.0;
                 Ok(Answer::data(config.describe()))
@@ -77,7 +82,7 @@ impl Method for Jwt {
             (["config"], Write) => self.configure(fields).await,
             (["role"], List) => self.roles.list().await,
             (["role", name], operation) => self.roles.answer(operation, &role_name::normal(name)?, fields).await,
-            (["login" | "config" | "role"] | ["oidc", "auth_url" | "callback"], _) => {
+            (["login" | "config" | "role"] | ["oidc", "auth_url" | "callback" | "poll"], _) => {
                 Err(Error::unsupported_operation())
             }
             _ => Err(Error::unsupported_path()),

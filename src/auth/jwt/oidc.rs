@@ -6,15 +6,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use serde_json::{Value, json};
-use subtle::ConstantTimeEq as _;
 
 use super::claims::{self, Claims};
+use super::config::{Config, ResponseMode};
 use super::keyring::Keyring;
-use super::pending::Waiting;
+use super::pending::{Step, Waiting};
 use super::provider::{Description, Exchange, Tokens, query};
-use super::role::{Role, RoleType};
+use super::role::{CallbackMode, Role, RoleType};
 use super::{Jwt, provider};
-use crate::auth::{Login, cidr};
+use crate::auth::Login;
 use crate::base::{Secret, Timestamp, telemetry};
 use crate::wire::{Answer, Error, Fields, Kind};
 
@@ -24,19 +24,27 @@ const OF_THE_TOKEN: &[&str] = &["iss", "sub", "aud", "exp", "iat", "nbf", "nonce
 /// The longest address and nonce of a client that are kept for a login that waits, in bytes: nobody needs a token to begin one.
 const LONGEST: usize = 2048;
 
-fn failed(why: impl std::fmt::Display) -> Error {
+pub(super) fn failed(why: impl std::fmt::Display) -> Error {
     Error::bad_request(format!("Vault login failed. {why}"))
+}
+
+/// What a provider gave for a login.
+pub(super) struct Brought {
+    /// Good for tokens; empty where there is none.
+    pub code: Secret,
+    /// Where the provider gives it at once.
+    pub id_token: Secret,
 }
 
 impl Jwt {
     /// Where the browser is to go. As in Vault the answer is empty when the role does not allow what is asked.
-    pub(super) async fn auth_url(&self, fields: &Fields) -> Result<Answer, Error> {
+    pub(super) async fn auth_url(&self, fields: &Fields, address: Option<IpAddr>) -> Result<Answer, Error> {
         let keyring = self.keyring().await?;
         if !keyring.config().has_provider() {
             return Err(Error::bad_request("'oidc_client_id' must be set for a login with a browser"));
         }
-        let redirect_uri = fields.required("redirect_uri")?;
         let client_nonce = fields.secret("client_nonce")?.unwrap_or_default();
+        let redirect_uri = fields.string("redirect_uri")?.unwrap_or_default();
         for (field, length) in [("redirect_uri", redirect_uri.len()), ("client_nonce", client_nonce.expose().len())] {
             if length > LONGEST {
                 return Err(Error::bad_request(format!("{field:?} is longer than {LONGEST} bytes")));
@@ -46,50 +54,89 @@ impl Jwt {
         if role.role_type != RoleType::Oidc {
             return Err(Error::bad_request(format!("role {name:?} is not of type oidc")));
         }
-        if !role.allows_redirect(&redirect_uri) {
-            tracing::warn!(role = name, redirect_uri, "a login asks for a redirect_uri that its role does not allow");
-            return Ok(Answer::data(json!({ "auth_url": "" })));
+        if role.callback_mode != CallbackMode::Client && client_nonce.is_empty() {
+            return Err(Error::bad_request("missing client_nonce"));
         }
-        let provider = keyring.provider().await?;
-        let waiting = Waiting {
+        let mut waiting = Waiting {
             role: name,
-            redirect_uri,
+            redirect_uri: String::new(),
             nonce: self.random.base62(24).into(),
             verifier: self.random.base62(64).into(),
             client_nonce,
+            mode: role.callback_mode,
+            address,
+            step: Step::Away,
         };
-        let state = format!("st_{}", self.random.base62(24));
-        let url = address(&provider, &keyring.config().oidc_client_id, &role, &state, &waiting);
+        if role.callback_mode == CallbackMode::Device {
+            return self.begin_device(&keyring, &role, waiting).await;
+        }
+        if redirect_uri.is_empty() {
+            return Err(Error::bad_request("missing redirect_uri"));
+        }
+        if !role.allows_redirect(&redirect_uri) {
+            let role = waiting.role;
+            tracing::warn!(role, redirect_uri, "a login asks for a redirect_uri that its role does not allow");
+            return Ok(Answer::data(json!({ "auth_url": "" })));
+        }
+        waiting.redirect_uri = redirect_uri;
+        let provider = keyring.provider().await?;
+        let state = self.state();
+        let mut answer = json!({ "auth_url": page(&provider, keyring.config(), &role, &state, &waiting) });
+        if waiting.mode == CallbackMode::Direct {
+            answer["state"] = json!(state);
+            answer["poll_interval"] = json!(role.poll_interval(0));
+        }
         self.pending.keep(state, waiting, self.clock.now());
-        Ok(Answer::data(json!({ "auth_url": url })))
+        Ok(Answer::data(answer))
     }
 
-    /// The browser came back, or the client that was told of it.
-    pub(super) async fn callback(&self, fields: &Fields, address: Option<IpAddr>) -> Result<Login, Error> {
-        let state = fields.required("state")?;
-        if let Some(error) = fields.string("error")?.filter(|error| !error.is_empty()) {
-            return Err(failed(format!("The provider refuses it: {error}")));
-        }
-        let code = fields.secret("code")?.filter(|code| !code.is_empty());
-        let code = code.ok_or_else(|| failed("No code or id_token received."))?;
-        let gone = || failed("Expired or missing OAuth state.");
-        let waiting = self.pending.take(&state, self.clock.now()).ok_or_else(gone)?;
-        let nonce = fields.secret("client_nonce")?.unwrap_or_default();
-        if !bool::from(waiting.client_nonce.expose().as_bytes().ct_eq(nonce.expose().as_bytes())) {
-            return Err(Error::bad_request("invalid client_nonce"));
-        }
-        let role = self.roles.get(&waiting.role).await?.ok_or_else(|| failed("Role could not be found"))?;
-        if !cidr::admits(&role.token.token_bound_cidrs, address) {
-            return Err(Error::denied());
-        }
+    /// The name of a login, for the provider and for who began it.
+    pub(super) fn state(&self) -> String {
+        format!("st_{}", self.random.base62(24))
+    }
+
+    /// Ends a login with what the provider gave: who it is, if the role lets him in.
+    pub(super) async fn conclude(&self, waiting: &Waiting, brought: &Brought) -> Result<Login, Error> {
         let keyring = self.keyring().await?;
         let provider = keyring.provider().await?;
-        let tokens = self.exchange(&keyring, &provider, &waiting, &code).await?;
-        let mut found = keyring.verify(tokens.id().map_err(|error| failed(&error).caused_by(error))?).await?;
-        let expected =
-            Expected { client_id: &keyring.config().oidc_client_id, issuer: &provider.issuer, waiting: &waiting };
+        if brought.code.is_empty() {
+            if brought.id_token.is_empty() {
+                return Err(failed("No code or id_token received."));
+            }
+            let found = keyring.verify(&brought.id_token).await?;
+            return self.identify(&keyring, &provider, waiting, found, None).await;
+        }
+        let tokens = exchange(&keyring, &provider, waiting, &brought.code).await?;
+        self.with_tokens(&keyring, &provider, waiting, &tokens).await
+    }
+
+    /// The login of who the tokens are of.
+    pub(super) async fn with_tokens(
+        &self,
+        keyring: &Keyring,
+        provider: &Description,
+        waiting: &Waiting,
+        tokens: &Tokens,
+    ) -> Result<Login, Error> {
+        let found = keyring.verify(tokens.id().map_err(|error| failed(&error).caused_by(error))?).await?;
+        self.identify(keyring, provider, waiting, found, Some(tokens)).await
+    }
+
+    async fn identify(
+        &self,
+        keyring: &Keyring,
+        provider: &Description,
+        waiting: &Waiting,
+        mut found: Claims,
+        tokens: Option<&Tokens>,
+    ) -> Result<Login, Error> {
+        let role = self.role_of(waiting).await?;
+        let client_id = &keyring.config().oidc_client_id;
+        let expected = Expected { client_id, issuer: &provider.issuer, waiting };
         expected.check(&found, &role, self.clock.now()).map_err(failed)?;
-        self.add_user_info(&keyring, &provider, &tokens, &mut found).await?;
+        if let Some(tokens) = tokens {
+            self.add_user_info(keyring, provider, tokens, &mut found).await?;
+        }
         if role.verbose_oidc_logging {
             let names: Vec<_> = found.keys().map(String::as_str).collect();
             tracing::debug!(role = waiting.role, claims = names.join(" "), "the claims of a login by their names");
@@ -97,27 +144,9 @@ impl Jwt {
         self.identified(&waiting.role, role, &found)
     }
 
-    async fn exchange(
-        &self,
-        keyring: &Keyring,
-        provider: &Description,
-        waiting: &Waiting,
-        code: &Secret,
-    ) -> Result<Tokens, Error> {
-        let config = keyring.config();
-        let exchange = Exchange {
-            client_id: &config.oidc_client_id,
-            client_secret: &config.oidc_client_secret,
-            code,
-            redirect_uri: &waiting.redirect_uri,
-            verifier: &waiting.verifier,
-        };
-        keyring.http()?.exchange(provider, exchange).await.map_err(|error| {
-            if error.retryable() {
-                return Error::new(Kind::Upstream, "Vault login failed. The provider does not answer").caused_by(error);
-            }
-            failed(format!("Error exchanging oidc code: {error}")).caused_by(error)
-        })
+    /// The role of a login that waits.
+    pub(super) async fn role_of(&self, waiting: &Waiting) -> Result<Role, Error> {
+        self.roles.get(&waiting.role).await?.ok_or_else(|| failed("Role could not be found"))
     }
 
     /// What the provider tells of the user only when asked. Without it, a login has the claims of its token alone.
@@ -147,28 +176,56 @@ fn is_about(told: &Claims, token: &Claims) -> bool {
     token.get("sub").is_some_and(|user| user.is_string() && told.get("sub") == Some(user))
 }
 
+async fn exchange(
+    keyring: &Keyring,
+    provider: &Description,
+    waiting: &Waiting,
+    code: &Secret,
+) -> Result<Tokens, Error> {
+    let exchange = Exchange { code, redirect_uri: &waiting.redirect_uri, verifier: &waiting.verifier };
+    let client = keyring.config().client();
+    let tokens = keyring.http()?.exchange(provider, client, exchange).await;
+    tokens.map_err(|error| unanswered(error, "exchanging oidc code"))
+}
+
+/// What a provider's failure means for a login.
+pub(super) fn unanswered(error: provider::Error, doing: &str) -> Error {
+    if error.retryable() {
+        return Error::new(Kind::Upstream, "Vault login failed. The provider does not answer").caused_by(error);
+    }
+    failed(format!("Error {doing}: {error}")).caused_by(error)
+}
+
 fn log_missing(error: &provider::Error) {
     tracing::warn!(error = telemetry::chain(error), "a login goes without what the provider's userinfo would tell");
 }
 
+/// What the provider is asked for.
+pub(super) fn scopes(role: &Role) -> String {
+    let others = role.oidc_scopes.iter().map(String::as_str).filter(|scope| *scope != "openid");
+    ["openid"].into_iter().chain(others).collect::<Vec<_>>().join(" ")
+}
+
 /// The address of the provider's page for one login.
-fn address(provider: &Description, client_id: &str, role: &Role, state: &str, waiting: &Waiting) -> String {
-    let mut scopes = vec!["openid"];
-    scopes.extend(role.oidc_scopes.iter().map(String::as_str).filter(|scope| *scope != "openid"));
-    let scopes = scopes.join(" ");
+fn page(provider: &Description, config: &Config, role: &Role, state: &str, waiting: &Waiting) -> String {
+    let scopes = scopes(role);
     let hash = digest::digest(&digest::SHA256, waiting.verifier.expose().as_bytes());
     let challenge = URL_SAFE_NO_PAD.encode(hash);
     let max_age = role.max_age.to_string();
-    let mut pairs = vec![
-        ("client_id", client_id),
-        ("code_challenge", &challenge),
-        ("code_challenge_method", "S256"),
+    let mut pairs = vec![("client_id", config.oidc_client_id.as_str())];
+    if config.wants_code() {
+        pairs.extend([("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")]);
+    }
+    pairs.extend([
         ("nonce", waiting.nonce.expose()),
         ("redirect_uri", &waiting.redirect_uri),
-        ("response_type", "code"),
+        ("response_type", config.response_type()),
         ("scope", &scopes),
         ("state", state),
-    ];
+    ]);
+    if config.oidc_response_mode == ResponseMode::FormPost {
+        pairs.push(("response_mode", "form_post"));
+    }
     if role.max_age > 0 {
         pairs.push(("max_age", &max_age));
     }
@@ -200,7 +257,8 @@ impl Expected<'_> {
         if !role.bound_subject.is_empty() && role.bound_subject != text("sub") {
             return Err("invalid subject (sub) claim".to_owned());
         }
-        if text("nonce") != self.waiting.nonce.expose() {
+        // A device's login begins without one.
+        if self.waiting.mode != CallbackMode::Device && text("nonce") != self.waiting.nonce.expose() {
             return Err("invalid nonce claim".to_owned());
         }
         claims::check_times(claims, role, now)?;
@@ -228,6 +286,9 @@ mod tests {
             nonce: "n".into(),
             verifier: "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into(),
             client_nonce: Secret::default(),
+            mode: CallbackMode::Client,
+            address: None,
+            step: Step::Away,
         }
     }
 
@@ -244,17 +305,17 @@ mod tests {
         let provider: Description = serde_json::from_value(json!({ "issuer": "https://i", "jwks_uri": "j",
             "authorization_endpoint": "https://i/auth?tenant=1" }))
         .unwrap();
-        let url = address(
-            &provider,
-            "me",
-            &role(json!({ "oidc_scopes": "openid,email", "max_age": "1h" })),
-            "st",
-            &waiting(),
-        );
+        let role = role(json!({ "oidc_scopes": "openid,email", "max_age": "1h" }));
+        let mut config = Config { oidc_client_id: "me".into(), ..Config::default() };
+        let url = page(&provider, &config, &role, "st", &waiting());
         assert!(url.starts_with("https://i/auth?tenant=1&client_id=me&"), "{url}");
         // The example of RFC 7636, appendix B.
         assert!(url.contains("code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw%2DcM&"), "{url}");
         assert!(url.contains("scope=openid%20email&state=st&max_age=3600"), "{url}");
+        (config.oidc_response_mode, config.oidc_response_types) = (ResponseMode::FormPost, vec!["id_token".into()]);
+        let url = page(&provider, &config, &role, "st", &waiting());
+        assert!(url.contains("response_type=id%5Ftoken") && url.contains("response_mode=form%5Fpost"), "{url}");
+        assert!(!url.contains("code_challenge"), "there is no code to protect: {url}");
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Logins that wait for a browser to come back. They live for minutes and in memory only: after a restart one begins anew.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::role::CallbackMode;
+use crate::auth::Login;
 use crate::base::Secret;
 use crate::base::clock::{Timestamp, add};
 
@@ -13,7 +16,24 @@ const KEPT: Duration = Duration::from_secs(5 * 60);
 /// How many may wait: nobody needs a token to begin one.
 const MOST: usize = 10_000;
 
+/// How far a login is.
+#[derive(Clone, Default)]
+pub(super) enum Step {
+    /// The browser is at the provider.
+    #[default]
+    Away,
+    /// A form brought these; either may be empty.
+    Brought { code: Secret, id_token: Secret },
+    /// The engine is asking the provider.
+    Asking,
+    /// The device's code, to ask the provider with.
+    Device(Secret),
+    /// Waits for the program that began it.
+    Done(Box<Login>),
+}
+
 /// A login that waits.
+#[derive(Clone)]
 pub(super) struct Waiting {
     pub role: String,
     pub redirect_uri: String,
@@ -22,6 +42,10 @@ pub(super) struct Waiting {
     pub verifier: Secret,
     /// What the client that began it shows to end it; empty for none.
     pub client_nonce: Secret,
+    pub mode: CallbackMode,
+    /// Who began it.
+    pub address: Option<IpAddr>,
+    pub step: Step,
 }
 
 /// By state.
@@ -42,6 +66,12 @@ impl Pending {
         all.insert(state, (add(now, KEPT), waiting));
     }
 
+    /// Looks at a login, or changes it.
+    pub fn with<T>(&self, state: &str, now: Timestamp, look: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get_mut(state).filter(|(until, _)| *until > now).map(|(_, waiting)| look(waiting))
+    }
+
     /// Takes a login out: a state is good once.
     pub fn take(&self, state: &str, now: Timestamp) -> Option<Waiting> {
         let (until, waiting) = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(state)?;
@@ -60,6 +90,9 @@ mod tests {
             nonce: "n".into(),
             verifier: "v".into(),
             client_nonce: Secret::default(),
+            mode: CallbackMode::Client,
+            address: None,
+            step: Step::Away,
         }
     }
 

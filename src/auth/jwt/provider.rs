@@ -31,6 +31,8 @@ pub(super) enum Error {
     Issuer { ours: String, theirs: String },
     #[error("the provider refuses the code: {0}")]
     Refused(String),
+    #[error("the provider's description names no device_authorization_endpoint")]
+    NoDevices,
     #[error("the provider's answer holds no ID token")]
     NoIdToken,
     #[error("the token holds characters that no token has")]
@@ -61,6 +63,8 @@ pub(super) struct Description {
     #[serde(default)]
     pub userinfo_endpoint: String,
     #[serde(default)]
+    pub device_authorization_endpoint: String,
+    #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
 }
 
@@ -78,10 +82,32 @@ impl Tokens {
     }
 }
 
+/// The login of a device that has no browser of its own.
+#[derive(Deserialize)]
+pub(super) struct Device {
+    pub device_code: Secret,
+    #[serde(default)]
+    pub user_code: String,
+    /// Google calls them `…_url`.
+    #[serde(default, alias = "verification_url")]
+    pub verification_uri: String,
+    /// With the user's code in it.
+    #[serde(default, alias = "verification_url_complete")]
+    pub verification_uri_complete: String,
+    /// Seconds between two questions.
+    #[serde(default)]
+    pub interval: u64,
+}
+
+/// Who the engine is to the provider.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub id: &'a str,
+    pub secret: &'a str,
+}
+
 /// A code on its way back to who gave it.
 pub(super) struct Exchange<'a> {
-    pub client_id: &'a str,
-    pub client_secret: &'a str,
     pub code: &'a Secret,
     pub redirect_uri: &'a str,
     pub verifier: &'a Secret,
@@ -142,34 +168,79 @@ impl Http {
     }
 
     /// Gives a code back for tokens.
-    pub async fn exchange(&self, provider: &Description, exchange: Exchange<'_>) -> Result<Tokens, Error> {
-        let methods = &provider.token_endpoint_auth_methods_supported;
-        let basic = methods.is_empty() || methods.iter().any(|method| method == "client_secret_basic");
-        let mut form = vec![
+    pub async fn exchange(
+        &self,
+        provider: &Description,
+        client: Client<'_>,
+        exchange: Exchange<'_>,
+    ) -> Result<Tokens, Error> {
+        let form = vec![
             ("grant_type", "authorization_code"),
             ("code", exchange.code.expose()),
             ("redirect_uri", exchange.redirect_uri),
             ("code_verifier", exchange.verifier.expose()),
         ];
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        if basic {
-            let pair = format!("{}:{}", encode(exchange.client_id), encode(exchange.client_secret));
-            let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-            headers.insert(AUTHORIZATION, sensitive(&basic)?);
-        } else {
-            form.extend([("client_id", exchange.client_id), ("client_secret", exchange.client_secret)]);
-        }
         let url = &provider.token_endpoint;
-        let (status, body) = self.send(Method::POST, url, headers, query(&form).into_bytes()).await?;
+        let (status, body) = self.ask_as(client, provider, url, form).await?;
+        if status.is_client_error() {
+            return Err(Error::Refused(reason(&body).unwrap_or_else(|| status.to_string())));
+        }
+        tokens(url, status, &body)
+    }
+
+    /// Begins the login of a device: where a person is to go, and what the device asks with until then.
+    pub async fn begin_device(&self, provider: &Description, client: Client<'_>, scope: &str) -> Result<Device, Error> {
+        let url = &provider.device_authorization_endpoint;
+        if url.is_empty() {
+            return Err(Error::NoDevices);
+        }
+        let (status, body) = self.ask_as(client, provider, url, vec![("scope", scope)]).await?;
         if status.is_client_error() {
             return Err(Error::Refused(reason(&body).unwrap_or_else(|| status.to_string())));
         }
         if !status.is_success() {
             return Err(Error::Status { url: url.clone(), status });
         }
-        // serde's own text would quote the answer.
-        serde_json::from_slice(&body).map_err(|_| Error::NoIdToken)
+        serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url: url.clone(), source })
+    }
+
+    /// The tokens of a device's login, or the word for why there are none so far (RFC 8628, 3.5).
+    pub async fn poll_device(
+        &self,
+        provider: &Description,
+        client: Client<'_>,
+        code: &Secret,
+    ) -> Result<Result<Tokens, String>, Error> {
+        let grant = "urn:ietf:params:oauth:grant-type:device_code";
+        let form = vec![("grant_type", grant), ("device_code", code.expose())];
+        let url = &provider.token_endpoint;
+        let (status, body) = self.ask_as(client, provider, url, form).await?;
+        match reason(&body).filter(|_| status.is_client_error()) {
+            Some(word) => Ok(Err(word)),
+            None => tokens(url, status, &body).map(Ok),
+        }
+    }
+
+    /// Sends a form as the client that the provider knows.
+    async fn ask_as(
+        &self,
+        client: Client<'_>,
+        provider: &Description,
+        url: &str,
+        mut form: Vec<(&str, &str)>,
+    ) -> Result<(StatusCode, bytes::Bytes), Error> {
+        let methods = &provider.token_endpoint_auth_methods_supported;
+        let basic = methods.is_empty() || methods.iter().any(|method| method == "client_secret_basic");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        if basic {
+            let pair = format!("{}:{}", encode(client.id), encode(client.secret));
+            let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+            headers.insert(AUTHORIZATION, sensitive(&basic)?);
+        } else {
+            form.extend([("client_id", client.id), ("client_secret", client.secret)]);
+        }
+        self.send(Method::POST, url, headers, query(&form).into_bytes()).await
     }
 
     /// What the provider tells of a user besides the ID token.
@@ -178,6 +249,14 @@ impl Http {
         let body = self.get(url, headers).await?;
         serde_json::from_slice(&body).map_err(|source| Error::Unreadable { url: url.to_owned(), source })
     }
+}
+
+fn tokens(url: &str, status: StatusCode, body: &[u8]) -> Result<Tokens, Error> {
+    if !status.is_success() {
+        return Err(Error::Status { url: url.to_owned(), status });
+    }
+    // serde's own text would quote the answer.
+    serde_json::from_slice(body).map_err(|_| Error::NoIdToken)
 }
 
 /// The `error` of OAuth's error answers: one of a few words.

@@ -29,6 +29,19 @@ pub(super) enum Matching {
     Glob,
 }
 
+/// How the provider's answer gets to the engine. The latter two are OpenBao's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CallbackMode {
+    /// By way of the program that began the login.
+    #[default]
+    Client,
+    /// From the browser itself; the program asks until it has come.
+    Direct,
+    /// There is none: the engine asks the provider whenever the program asks the engine.
+    Device,
+}
+
 /// A stored role.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -51,6 +64,11 @@ pub(super) struct Role {
     pub allowed_redirect_uris: Vec<String>,
     pub oidc_scopes: Vec<String>,
     pub verbose_oidc_logging: bool,
+    pub callback_mode: CallbackMode,
+    /// Seconds between two questions of a program; 0 is what the provider says.
+    pub poll_interval: u64,
+    /// Whether nobody is asked who the token is for before it is made.
+    pub oidc_disable_confirmation: bool,
     /// Seconds; 0 is whatever the provider does.
     pub max_age: u64,
     pub token: TokenParams,
@@ -85,6 +103,7 @@ impl Object for Role {
         for (name, slot) in [
             ("user_claim_json_pointer", &mut self.user_claim_json_pointer),
             ("verbose_oidc_logging", &mut self.verbose_oidc_logging),
+            ("oidc_disable_confirmation", &mut self.oidc_disable_confirmation),
         ] {
             if let Some(flag) = fields.bool(name)? {
                 *slot = flag;
@@ -108,9 +127,10 @@ impl Object for Role {
         if let Some(claims) = bound_claims(fields)? {
             self.bound_claims = claims;
         }
-        if fields.string("callback_mode")?.is_some_and(|mode| !matches!(mode.as_str(), "" | "client")) {
-            return Err(Error::bad_request("\"callback_mode\" must be client: other modes are not offered"));
+        if let Some(mode) = fields.string("callback_mode")?.filter(|mode| !mode.is_empty()) {
+            self.callback_mode = choice("callback_mode", &mode)?;
         }
+        self.poll_interval = fields.seconds("poll_interval")?.unwrap_or(self.poll_interval);
         self.token.merge(fields)?;
         cidr::check("token_bound_cidrs", &self.token.token_bound_cidrs)?;
         self.check()
@@ -140,6 +160,12 @@ impl Object for Role {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        // Vault knows none of these, so they are there only where they were set.
+        if self.callback_mode != CallbackMode::Client {
+            data.insert("callback_mode".to_owned(), json!(self.callback_mode));
+            data.insert("poll_interval".to_owned(), json!(self.poll_interval));
+            data.insert("oidc_disable_confirmation".to_owned(), json!(self.oidc_disable_confirmation));
+        }
         self.token.describe(&mut data);
         data
     }
@@ -157,7 +183,8 @@ impl Role {
         if self.role_type == RoleType::Jwt && !bound {
             return Err(Error::bad_request("must have at least one bound constraint when creating/updating a role"));
         }
-        if self.role_type == RoleType::Oidc && self.allowed_redirect_uris.is_empty() {
+        let comes_back = self.role_type == RoleType::Oidc && self.callback_mode != CallbackMode::Device;
+        if comes_back && self.allowed_redirect_uris.is_empty() {
             let text = "'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified.";
             return Err(Error::bad_request(text));
         }
@@ -170,6 +197,11 @@ impl Role {
             return Err(Error::bad_request("metadata key \"role\" is reserved and may not be a mapping destination"));
         }
         Ok(())
+    }
+
+    /// How long a program waits between two questions, in seconds, as text. The provider's own wish is 0 where it has none.
+    pub fn poll_interval(&self, provider: u64) -> String {
+        [self.poll_interval, provider, 5].into_iter().find(|seconds| *seconds > 0).unwrap_or(5).to_string()
     }
 
     /// Whether a browser may be sent back there. Programs of one's own machine choose their port (RFC 8252, 7.3).
@@ -238,7 +270,7 @@ mod tests {
             (json!({ "user_claim": "sub" }), "'allowed_redirect_uris' must be set"),
             (json!({ "role_type": "saml" }), "invalid 'role_type'"),
             (json!({ "bound_claims": { "a": { "b": 1 } } }), "\"bound_claims\": \"a\""),
-            (json!({ "callback_mode": "device" }), "callback_mode"),
+            (json!({ "callback_mode": "pigeon" }), "callback_mode"),
             (
                 json!({ "role_type": "jwt", "user_claim": "sub", "bound_subject": "s", "claim_mappings": { "a": "k", "b": "k" } }),
                 "multiple keys",

@@ -11,13 +11,20 @@ const LOGIN: &[Field] = &[
 
 const AUTH_URL: &[Field] = &[
     Field::text("role", "Which role; the configured one when left out."),
-    Field::text("redirect_uri", "Where the provider sends the browser back to; one that the role allows.").required(),
+    Field::text("redirect_uri", "Where the provider sends the browser back to; one that the role allows."),
     Field::secret("client_nonce", "Chosen by the client, which shows it again at the callback."),
+];
+
+const POLL: &[Field] = &[
+    Field::secret("state", "As oidc/auth_url answered it.").required(),
+    Field::secret("client_nonce", "As at oidc/auth_url.").required(),
 ];
 
 const CALLBACK: &[Field] = &[
     Field::secret("state", "As in the address that the browser was sent to.").required(),
     Field::secret("code", "What the provider gave the browser."),
+    Field::secret("id_token", "The same, in a form."),
+    Field::text("confirmation", "That the person in front of the browser knows whose login it is."),
     Field::secret("client_nonce", "As at oidc/auth_url."),
     Field::text("error", "What the provider says in place of a code."),
 ];
@@ -27,8 +34,8 @@ const CONFIG: &[Field] = &[
     Field::text("oidc_discovery_ca_pem", "The provider's authority in PEM; the system's when left out."),
     Field::text("oidc_client_id", "What the provider knows the engine as."),
     Field::secret("oidc_client_secret", "Its password at the provider."),
-    Field::text("oidc_response_mode", "Only query is offered.").or("\"query\""),
-    Field::list("oidc_response_types", "Only code is offered.").or("[\"code\"]"),
+    Field::text("oidc_response_mode", "query or form_post: how the provider's answer comes back.").or("\"query\""),
+    Field::list("oidc_response_types", "code, or with form_post id_token.").or("[\"code\"]"),
     Field::text("jwks_url", "Where a set of keys is published."),
     Field::text("jwks_ca_pem", "The authority of that server in PEM; the system's when left out."),
     Field::object("jwks_pairs", "Several of both: a list of {\"jwks_url\", \"jwks_ca_pem\"}."),
@@ -60,7 +67,11 @@ const ROLE: &[Field] = &[
     Field::list("oidc_scopes", "What the provider is asked for besides openid."),
     Field::flag("verbose_oidc_logging", "Whether the names of claims are logged at debug.").or("false"),
     Field::seconds("max_age", "How long ago people may have shown their password to the provider."),
-    Field::text("callback_mode", "Only client is offered.").or("\"client\""),
+    Field::text("callback_mode", "client, direct or device: how the provider's answer gets to the engine.")
+        .or("\"client\""),
+    Field::seconds("poll_interval", "Between two questions of a program, with direct and device.").or("5"),
+    Field::flag("oidc_disable_confirmation", "Whether direct logins do without a click that confirms them.")
+        .or("false"),
 ];
 
 /// The routes.
@@ -72,6 +83,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("oidc/callback", &[Read, Write], "Ends the login of a browser that came back.")
         .guard(Guard::Open)
         .fields(&[CALLBACK]),
+    Route::new("oidc/poll", &[Write], "Ends the login of a program that waits for a browser elsewhere.")
+        .guard(Guard::Open)
+        .fields(&[POLL]),
     Route::new("config", &[Read], "Shows where keys come from."),
     Route::new("config", &[Write], "Sets where keys come from.").fields(&[CONFIG]),
     Route::new("role", &[List], "Lists the roles."),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::claims::Claims;
 use super::config::Config;
 use super::review::{self, Identity, Question};
-use super::role::{OwnerKind, Role};
+use super::role::{OwnerKind, Role, wrong_namespace};
 use super::{Kubernetes, role_name};
 use crate::auth::{Alias, LeaseOwner, Login, Workload, cidr};
 use crate::base::Secret;
@@ -35,8 +35,11 @@ impl Kubernetes {
         }
         let config = self.config().await?;
         let config = config.ok_or_else(|| Error::internal("could not load backend configuration"))?;
-        let claims = self.claims(&jwt, &config, &role)?;
+        let (claims, admitted) = self.claims(&jwt, &config, &role)?;
         let identity = self.review(&jwt, &config, &role, &claims).await?;
+        if !admitted {
+            self.check_labels(&jwt, &config, &role, &identity.namespace).await?;
+        }
         let owner = owner(&role, &identity);
         Ok(Login {
             display_name: format!("{}-{}-{}", self.mount, identity.namespace, identity.name),
@@ -48,8 +51,8 @@ impl Kubernetes {
         })
     }
 
-    /// What the token says, checked as far as that is possible without the cluster.
-    fn claims(&self, jwt: &Secret, config: &Config, role: &Role) -> Result<Claims, Error> {
+    /// What the token says, checked as far as that is possible without the cluster, and whether that is enough.
+    fn claims(&self, jwt: &Secret, config: &Config, role: &Role) -> Result<(Claims, bool), Error> {
         let refused = |error| Error::denied().caused_by(error);
         let claims = Claims::parse(jwt).map_err(refused)?;
         claims.check_times(self.clock.now()).map_err(refused)?;
@@ -61,8 +64,27 @@ impl Kubernetes {
             let text = "invalid audience (aud) claim: audience claim does not match any expected audience";
             return Err(Error::new(Kind::Denied, text));
         }
-        role.admit(&claims.namespace, &claims.name)?;
-        Ok(claims)
+        let admitted = role.admit(&claims.namespace, &claims.name)?;
+        Ok((claims, admitted))
+    }
+
+    /// Looks at the labels of a namespace once the cluster has said that the caller is of it.
+    async fn check_labels(&self, jwt: &Secret, config: &Config, role: &Role, namespace: &str) -> Result<(), Error> {
+        let ca = config.ca(&self.pod).await.map_err(review::Error::Ca);
+        let own = self.reviewer_token(config).await;
+        let reviewer = own.as_ref().unwrap_or(jwt);
+        let labels = match ca {
+            Ok(ca) => self.reviewer.labels(&config.url(), ca, reviewer, namespace).await,
+            Err(error) => Err(error),
+        };
+        let labels = labels.map_err(|error| {
+            let text = "cannot read the labels of the namespace: the engine's log says why";
+            Error::new(if error.retryable() { Kind::Upstream } else { Kind::Denied }, text).caused_by(error)
+        })?;
+        match role.selector()? {
+            Some(selector) if selector.matches(&labels) => Ok(()),
+            _ => Err(wrong_namespace()),
+        }
     }
 
     async fn review(&self, jwt: &Secret, config: &Config, role: &Role, claims: &Claims) -> Result<Identity, Error> {

@@ -6,6 +6,7 @@ mod login;
 mod review;
 mod role;
 mod routes;
+mod selector;
 
 use std::path::PathBuf;
 use std::sync::Arc;

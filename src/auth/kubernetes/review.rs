@@ -27,11 +27,16 @@ pub(super) enum Error {
          system:auth-delegator, and its token must not have expired)"
     )]
     Refused { status: StatusCode, message: String },
+    #[error(
+        "the Kubernetes API server refuses to show the namespace with {status}: {message} (the reviewer needs the right to get \
+         namespaces)"
+    )]
+    Namespace { status: StatusCode, message: String },
     #[error("the Kubernetes API server cannot review tokens now: {status}: {message}")]
     Failing { status: StatusCode, message: String },
     #[error("the reviewer's token holds characters that no token has")]
     ReviewerToken,
-    #[error("the answer to the TokenReview cannot be read")]
+    #[error("the answer of the Kubernetes API server cannot be read")]
     Answer(#[source] serde_json::Error),
     #[error("the cluster does not accept the token: {0}")]
     Unauthenticated(String),
@@ -104,9 +109,7 @@ impl Reviewer {
     /// Has a token reviewed.
     pub async fn review(&self, question: Question<'_>) -> Result<Identity, Error> {
         let client = self.client(question.ca).map_err(Error::Unreachable)?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", question.reviewer.expose()))
-            .map_err(|_| Error::ReviewerToken)?;
-        bearer.set_sensitive(true);
+        let bearer = bearer(question.reviewer)?;
         let json_type = HeaderValue::from_static("application/json");
         let headers =
             HeaderMap::from_iter([(AUTHORIZATION, bearer), (CONTENT_TYPE, json_type.clone()), (ACCEPT, json_type)]);
@@ -125,6 +128,42 @@ impl Reviewer {
         judge(review.status, question.audiences)
     }
 
+    /// The labels of a namespace.
+    pub async fn labels(
+        &self,
+        url: &str,
+        ca: Option<String>,
+        reader: &Secret,
+        namespace: &str,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        #[derive(Deserialize)]
+        struct Namespace {
+            metadata: Metadata,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            #[serde(default)]
+            labels: BTreeMap<String, String>,
+        }
+        let client = self.client(ca).map_err(Error::Unreachable)?;
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, bearer(reader)?),
+            (ACCEPT, HeaderValue::from_static("application/json")),
+        ]);
+        // The cluster has vouched for the name, so it holds nothing that would have to be escaped.
+        let url = format!("{url}/api/v1/namespaces/{namespace}");
+        let request = HttpRequest { method: Method::GET, url, headers, body: Vec::new(), timeout: TIMEOUT };
+        let answer = client.send(request).await.map_err(Error::Unreachable)?;
+        if !answer.status.is_success() {
+            return Err(match refusal(&answer) {
+                Error::Refused { status, message } => Error::Namespace { status, message },
+                other => other,
+            });
+        }
+        let found: Namespace = serde_json::from_slice(&answer.body).map_err(Error::Answer)?;
+        Ok(found.metadata.labels)
+    }
+
     fn client(&self, ca: Option<String>) -> Result<Arc<HttpClient>, HttpError> {
         let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, client)) = &*kept
@@ -136,6 +175,12 @@ impl Reviewer {
         *kept = Some((ca, client.clone()));
         Ok(client)
     }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, Error> {
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| Error::ReviewerToken)?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }
 
 fn refusal(answer: &HttpResponse) -> Error {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::selector::Selector;
 use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
 use crate::base::glob;
@@ -26,6 +27,9 @@ pub(super) enum OwnerKind {
 pub(super) struct Role {
     pub names: Vec<String>,
     pub namespaces: Vec<String>,
+    /// A LabelSelector as it was written, JSON or YAML; empty for none.
+    #[serde(default)]
+    pub namespace_selector: String,
     /// Our addition to Vault's two lists, which admit every combination: `NAMESPACE/NAME`, each for itself.
     #[serde(default)]
     pub accounts: Vec<String>,
@@ -41,6 +45,7 @@ impl Default for Role {
         Self {
             names: Vec::new(),
             namespaces: Vec::new(),
+            namespace_selector: String::new(),
             accounts: Vec::new(),
             audience: String::new(),
             alias_name_source: ALIAS_SOURCES[0].to_owned(),
@@ -78,11 +83,8 @@ impl Object for Role {
                 }
             };
         }
-        if fields.string("bound_service_account_namespace_selector")?.is_some_and(|selector| !selector.is_empty()) {
-            return Err(Error::bad_request(
-                "\"bound_service_account_namespace_selector\" is not supported: list namespaces in \
-                 \"bound_service_account_namespaces\", where * stands for any characters",
-            ));
+        if let Some(selector) = fields.string("bound_service_account_namespace_selector")? {
+            self.namespace_selector = selector;
         }
         self.token.merge(fields)?;
         cidr::check("token_bound_cidrs", &self.token.token_bound_cidrs)?;
@@ -95,7 +97,7 @@ impl Object for Role {
             ("alias_name_source".to_owned(), json!(self.alias_name_source)),
             ("bound_service_account_names".to_owned(), json!(self.names)),
             ("bound_service_account_namespaces".to_owned(), json!(self.namespaces)),
-            ("bound_service_account_namespace_selector".to_owned(), json!("")),
+            ("bound_service_account_namespace_selector".to_owned(), json!(self.namespace_selector)),
         ]);
         if !self.accounts.is_empty() {
             data.insert("bound_service_accounts".to_owned(), json!(self.accounts));
@@ -123,13 +125,15 @@ impl Role {
         for (field, list) in
             [("bound_service_account_names", &self.names), ("bound_service_account_namespaces", &self.namespaces)]
         {
-            if list.is_empty() && !by_account {
+            let selected = field == "bound_service_account_namespaces" && !self.namespace_selector.trim().is_empty();
+            if list.is_empty() && !by_account && !selected {
                 return Err(Error::bad_request(format!("{field:?} can not be empty")));
             }
             if list.len() > 1 && list.iter().any(|item| item == "*") {
                 return Err(Error::bad_request(format!("{field:?}: can not mix \"*\" with values")));
             }
         }
+        self.selector()?;
         if !ALIAS_SOURCES.contains(&self.alias_name_source.as_str()) {
             return Err(Error::bad_request(format!(
                 "\"alias_name_source\" must be one of {ALIAS_SOURCES:?}, not {:?}",
@@ -139,27 +143,46 @@ impl Role {
         Ok(())
     }
 
-    /// Whether this ServiceAccount may log in.
+    /// What the labels of namespaces must be, where that is said.
+    ///
+    /// # Errors
+    /// 400 for what is no LabelSelector.
+    pub fn selector(&self) -> Result<Option<Selector>, Error> {
+        if self.namespace_selector.trim().is_empty() {
+            return Ok(None);
+        }
+        Selector::parse(&self.namespace_selector)
+            .map(Some)
+            .map_err(|why| Error::bad_request(format!("\"bound_service_account_namespace_selector\": {why}")))
+    }
+
+    /// Whether this ServiceAccount may log in; false where that hangs on the labels of its namespace.
     ///
     /// # Errors
     /// 403 saying which of its two names is not bound.
-    pub fn admit(&self, namespace: &str, name: &str) -> Result<(), Error> {
+    pub fn admit(&self, namespace: &str, name: &str) -> Result<bool, Error> {
         let admits = |account: &String| {
             halves(account).is_some_and(|(in_namespace, named)| {
                 glob::matches(in_namespace, namespace) && glob::matches(named, name)
             })
         };
         if self.accounts.iter().any(admits) {
-            return Ok(());
+            return Ok(true);
         }
         if !self.names.iter().any(|pattern| glob::matches(pattern, name)) {
             return Err(Error::new(Kind::Denied, "service account name not authorized"));
         }
-        if !self.namespaces.iter().any(|pattern| glob::matches(pattern, namespace)) {
-            return Err(Error::new(Kind::Denied, "namespace not authorized"));
+        match self.namespaces.iter().any(|pattern| glob::matches(pattern, namespace)) {
+            true => Ok(true),
+            false if self.namespace_selector.trim().is_empty() => Err(wrong_namespace()),
+            false => Ok(false),
         }
-        Ok(())
     }
+}
+
+/// 403 for a ServiceAccount of a namespace that is not bound.
+pub(super) fn wrong_namespace() -> Error {
+    Error::new(Kind::Denied, "namespace not authorized")
 }
 
 /// The namespace and the name of `NAMESPACE/NAME`.

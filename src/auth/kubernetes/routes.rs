@@ -21,7 +21,10 @@ const ROLE: &[Field] = &[
     Field::text("name", "Which role."),
     Field::list("bound_service_account_names", "ServiceAccounts that may log in, in all the namespaces."),
     Field::list("bound_service_account_namespaces", "Their namespaces."),
-    Field::text("bound_service_account_namespace_selector", "Refused: list namespaces instead."),
+    Field::text(
+        "bound_service_account_namespace_selector",
+        "A LabelSelector, JSON or YAML, for namespaces beside those that are listed.",
+    ),
     Field::list("bound_service_accounts", "NAMESPACE/NAME, each for itself; ours, beside Vault's two lists."),
     Field::text("audience", "What the tokens must be for; any when left out."),
     Field::text("alias_name_source", "serviceaccount_uid or serviceaccount_name.").or("\"serviceaccount_uid\""),

@@ -34,6 +34,10 @@ async fn api_server(status: u16, answer: Value) -> (String, Seen) {
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let (seen, answer) = (seen.clone(), answer.clone());
                 async move {
+                    if request.uri().path() == "/api/v1/namespaces/ns" {
+                        let labels = json!({ "metadata": { "name": "ns", "labels": { "team": "shop" } } }).to_string();
+                        return Ok(http::Response::new(Full::new(Bytes::from(labels))));
+                    }
                     assert_eq!(request.uri().path(), "/apis/authentication.k8s.io/v1/tokenreviews");
                     let bearer = request.headers()["authorization"].to_str().unwrap().to_owned();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -112,7 +116,7 @@ impl Fixture {
     async fn write(&self, path: &str, body: Value) -> Result<Answer, (u16, String)> {
         match self.ask(Operation::Write, path, body).await {
             Ok(Outcome::Answer(answer)) => Ok(answer),
-            Ok(Outcome::Login(_)) => panic!("{path} is no login"),
+            Ok(_) => panic!("{path} is no login"),
             Err(error) => Err((error.status(), error.messages().join("|"))),
         }
     }
@@ -120,14 +124,14 @@ impl Fixture {
     async fn read(&self, path: &str) -> Value {
         match self.ask(Operation::Read, path, json!({})).await.unwrap() {
             Outcome::Answer(answer) => answer.data.unwrap(),
-            Outcome::Login(_) => panic!("{path} is no login"),
+            _ => panic!("{path} is no login"),
         }
     }
 
     async fn login(&self, body: Value) -> Result<Login, Error> {
         match self.ask(Operation::Write, "login", body).await? {
             Outcome::Login(login) => Ok(*login),
-            Outcome::Answer(_) => panic!("a login answers with a login"),
+            _ => panic!("a login answers with a login"),
         }
     }
 
@@ -366,7 +370,7 @@ async fn a_role_reads_back_as_vault_shows_it() {
         (
             "bound_service_account_namespace_selector",
             json!("{}"),
-            "\"bound_service_account_namespace_selector\" is not",
+            "\"bound_service_account_namespace_selector\": it selects every namespace",
         ),
         ("bound_service_accounts", json!(["a"]), "\"bound_service_accounts\": \"a\" is not NAMESPACE/NAME"),
         ("bound_service_accounts", json!("a/b/c"), "\"bound_service_accounts\": \"a/b/c\" is not NAMESPACE/NAME"),
@@ -388,4 +392,25 @@ async fn a_bound_address_is_checked_at_login() {
     let (status, text, _) = f.refused(json!({"role": "app", "jwt": jwt(json!({}))})).await;
     assert_eq!((status, text.as_str()), (403, "permission denied"));
     assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_namespace_may_be_bound_by_its_labels() {
+    let (url, _) = api_server(200, accepted(&["lessor"])).await;
+    let fixture = Fixture::ready(
+        &url,
+        json!({ "bound_service_account_namespaces": "",
+        "bound_service_account_namespace_selector": "matchLabels: {team: shop}" }),
+    )
+    .await;
+    assert!(fixture.login_with(jwt(json!({}))).await.is_ok());
+    let shown = fixture.read("role/app").await;
+    assert_eq!(shown["bound_service_account_namespace_selector"], "matchLabels: {team: shop}");
+    let other = json!({ "bound_service_account_namespace_selector": "{\"matchLabels\": {\"team\": \"web\"}}" });
+    fixture.write("role/app", other).await.unwrap();
+    let (status, text, _) = fixture.refused(json!({ "role": "app", "jwt": jwt(json!({})) })).await;
+    assert_eq!((status, text.as_str()), (403, "namespace not authorized"));
+    let wrong = json!({ "bound_service_account_namespace_selector": "team" });
+    let wrong = fixture.write("role/app", wrong).await.unwrap_err();
+    assert!(wrong.0 == 400 && wrong.1.contains("LabelSelector"), "{}", wrong.1);
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{filter, names};
 use crate::auth::objects::Object;
 use crate::auth::{TokenParams, cidr};
+use crate::base::Secret;
 use crate::base::tls::{self, ClientTls, Versions};
 use crate::wire::{Error, Fields};
 
@@ -22,6 +23,8 @@ pub(super) struct Config {
     pub url: String,
     pub binddn: String,
     pub bindpass: String,
+    /// What the password is being changed to: until that is certain, either may be the right one. Empty otherwise.
+    pub next_bindpass: String,
     pub userdn: String,
     pub userattr: String,
     pub userfilter: String,
@@ -42,6 +45,7 @@ pub(super) struct Config {
     pub case_sensitive_names: bool,
     pub username_as_alias: bool,
     pub anonymous_group_search: bool,
+    pub use_token_groups: bool,
     /// Seconds.
     pub request_timeout: u64,
     pub connection_timeout: u64,
@@ -57,6 +61,7 @@ impl Default for Config {
             url: text("ldap://127.0.0.1"),
             binddn: String::new(),
             bindpass: String::new(),
+            next_bindpass: String::new(),
             userdn: String::new(),
             userattr: text("cn"),
             userfilter: text("({{.UserAttr}}={{.Username}})"),
@@ -77,6 +82,7 @@ impl Default for Config {
             case_sensitive_names: false,
             username_as_alias: false,
             anonymous_group_search: false,
+            use_token_groups: false,
             request_timeout: 90,
             connection_timeout: 30,
             max_page_size: 0,
@@ -117,6 +123,7 @@ impl Object for Config {
             ("case_sensitive_names", &mut self.case_sensitive_names),
             ("username_as_alias", &mut self.username_as_alias),
             ("anonymous_group_search", &mut self.anonymous_group_search),
+            ("use_token_groups", &mut self.use_token_groups),
         ] {
             if let Some(flag) = fields.bool(name)? {
                 *slot = flag;
@@ -130,11 +137,8 @@ impl Object for Config {
             }
         }
         self.max_page_size = fields.count("max_page_size")?.unwrap_or(self.max_page_size);
-        if fields.bool("use_token_groups")? == Some(true) {
-            return Err(Error::bad_request(
-                "\"use_token_groups\" is not offered: give a groupfilter such as \
-                 (&(objectClass=group)(member:1.2.840.113556.1.4.1941:={{.UserDN}})), which finds nested groups as well",
-            ));
+        if fields.has("bindpass") {
+            self.next_bindpass.clear();
         }
         self.token.merge(fields)?;
         cidr::check("token_bound_cidrs", &self.token.token_bound_cidrs)?;
@@ -166,7 +170,7 @@ impl Object for Config {
                 ("case_sensitive_names", json!(self.case_sensitive_names)),
                 ("username_as_alias", json!(self.username_as_alias)),
                 ("anonymous_group_search", json!(self.anonymous_group_search)),
-                ("use_token_groups", json!(false)),
+                ("use_token_groups", json!(self.use_token_groups)),
                 ("request_timeout", json!(self.request_timeout)),
                 ("connection_timeout", json!(self.connection_timeout)),
                 ("max_page_size", json!(self.max_page_size)),
@@ -191,6 +195,9 @@ impl Config {
         }
         if self.urls().next().is_none() {
             return Err(wrong("url", "missing: give ldap://HOST[:PORT] or ldaps://HOST[:PORT]"));
+        }
+        if self.use_token_groups && self.groupdn.is_empty() {
+            return Err(wrong("use_token_groups", "needs \"groupdn\": groups are looked up below it by their SIDs"));
         }
         for (field, template) in [("userfilter", &self.userfilter), ("groupfilter", &self.groupfilter)] {
             if !template.is_empty() {
@@ -217,6 +224,12 @@ impl Config {
     /// The servers, in order.
     pub fn urls(&self) -> impl Iterator<Item = &str> {
         self.url.split(',').map(str::trim).filter(|url| !url.is_empty())
+    }
+
+    /// What may be the password of `binddn`, the likelier first.
+    pub fn account_passwords(&self) -> Vec<Secret> {
+        let all = [&self.bindpass, &self.next_bindpass];
+        all.into_iter().filter(|password| !password.is_empty()).map(|password| password.as_str().into()).collect()
     }
 
     fn speaks_tls(&self) -> bool {
@@ -298,7 +311,7 @@ mod tests {
             (json!({ "tls_min_version": "tls13", "tls_max_version": "tls12" }), "'tls_max_version' must be"),
             (json!({ "tls_min_version": "ssl3" }), "\"tls_min_version\""),
             (json!({ "dereference_aliases": "x" }), "\"dereference_aliases\""),
-            (json!({ "use_token_groups": true }), "\"use_token_groups\""),
+            (json!({ "use_token_groups": true }), "needs \"groupdn\""),
             (json!({ "url": "ldaps://a", "certificate": "x" }), "\"certificate\""),
         ] {
             let error = merged(settings).err().unwrap();

@@ -1,7 +1,11 @@
 //! A conversation with an LDAP server: connect, prove who somebody is, look things up.
 
+use std::collections::HashSet;
+
 use ldap3::adapters::{Adapter, EntriesOnly, PagedResults};
-use ldap3::{DerefAliases, Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions};
+use ldap3::exop::PasswordModify;
+use ldap3::result::{ExopResult, LdapResult};
+use ldap3::{DerefAliases, Ldap, LdapConnAsync, LdapConnSettings, LdapError, Mod, Scope, SearchEntry, SearchOptions};
 
 use super::config::Config;
 use crate::base::{Secret, telemetry, tls};
@@ -12,6 +16,11 @@ const INVALID_CREDENTIALS: u32 = 49;
 const NO_SUCH_PERSON: [u32; 3] = [32, 34, 48];
 /// What was looked for lies nowhere.
 const NO_SUCH_OBJECT: u32 = 32;
+
+/// What Active Directory says that it is.
+const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
+/// The operation that changes a password as the server keeps it (RFC 3062).
+const PASSWORD_MODIFY: &str = "1.3.6.1.4.1.4203.1.11.1";
 
 /// Why nothing came of it. The texts hold no password.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +75,46 @@ impl<'a> Directory<'a> {
         }
     }
 
+    /// Changes the password of the account that is bound, in the way that the server has for it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it has stayed as it was.
+    pub async fn set_password(&mut self, dn: &str, old: &Secret, new: &Secret) -> Result<(), Error> {
+        let mut ldap = self.ldap.clone();
+        let root =
+            self.look("", Scope::Base, "(objectClass=*)", &["supportedExtension", "supportedCapabilities"]).await?;
+        let offers = |oid: &str| root.iter().flat_map(|entry| entry.attrs.values()).flatten().any(|own| own == oid);
+        let timeout = self.config.asking();
+        let result = if offers(ACTIVE_DIRECTORY) {
+            // It takes a quoted text in UTF-16, and only over an encrypted connection.
+            let quoted = |password: &Secret| -> Vec<u8> {
+                format!("\"{}\"", password.expose()).encode_utf16().flat_map(u16::to_le_bytes).collect()
+            };
+            let attribute = b"unicodePwd".to_vec();
+            let mods = vec![
+                Mod::Delete(attribute.clone(), HashSet::from([quoted(old)])),
+                Mod::Add(attribute, HashSet::from([quoted(new)])),
+            ];
+            ldap.with_timeout(timeout).modify(dn, mods).await
+        } else if offers(PASSWORD_MODIFY) {
+            let exop = PasswordModify { user_id: Some(dn), old_pass: Some(old.expose()), new_pass: Some(new.expose()) };
+            ldap.with_timeout(timeout).extended(exop).await.map(|ExopResult(_, result)| result)
+        } else {
+            let mods = vec![Mod::Replace("userPassword", HashSet::from([new.expose()]))];
+            ldap.with_timeout(timeout).modify(dn, mods).await
+        };
+        match result.map_err(Error::Broken)? {
+            LdapResult { rc: 0, .. } => Ok(()),
+            LdapResult { rc, text, .. } => Err(Error::Refused { code: rc, text }),
+        }
+    }
+
     /// The entries below `base` that the filter finds; none where there is no such place.
     ///
     /// # Errors
     /// What the server says.
     pub async fn search(&mut self, base: &str, filter: &str, attribute: &str) -> Result<Vec<SearchEntry>, Error> {
-        self.look(base, Scope::Subtree, filter, attribute).await
+        self.look(base, Scope::Subtree, filter, &[attribute]).await
     }
 
     /// One entry by its name.
@@ -79,7 +122,7 @@ impl<'a> Directory<'a> {
     /// # Errors
     /// What the server says.
     pub async fn read(&mut self, dn: &str, attribute: &str) -> Result<Option<SearchEntry>, Error> {
-        Ok(self.look(dn, Scope::Base, "(objectClass=*)", attribute).await?.pop())
+        Ok(self.look(dn, Scope::Base, "(objectClass=*)", &[attribute]).await?.pop())
     }
 
     async fn look(
@@ -87,7 +130,7 @@ impl<'a> Directory<'a> {
         base: &str,
         scope: Scope,
         filter: &str,
-        attribute: &str,
+        attributes: &[&str],
     ) -> Result<Vec<SearchEntry>, Error> {
         let mut adapters: Vec<Box<dyn Adapter<'_, String, Vec<String>>>> = vec![Box::new(EntriesOnly::new())];
         if let Ok(size @ 1..) = i32::try_from(self.config.max_page_size) {
@@ -95,7 +138,7 @@ impl<'a> Directory<'a> {
         }
         let options = SearchOptions::new().deref(dereferencing(&self.config.dereference_aliases));
         let ldap = self.ldap.with_search_options(options).with_timeout(self.config.asking());
-        let attributes = vec![attribute.to_owned()];
+        let attributes = attributes.iter().map(|name| (*name).to_owned()).collect();
         let stream = ldap.streaming_search_with(adapters, base, scope, filter, attributes).await;
         let mut stream = stream.map_err(Error::Broken)?;
         let mut found = Vec::new();

@@ -31,6 +31,15 @@ pub(super) fn fill(template: &str, values: &Values<'_>) -> Result<String, String
     Ok(filter)
 }
 
+/// A filter for entries of which an attribute has one of these values.
+pub(super) fn any_of(attribute: &str, values: &[Vec<u8>]) -> String {
+    let one = |value: &Vec<u8>| {
+        let value: String = value.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        format!("({attribute}={value})")
+    };
+    format!("(|{})", values.iter().map(one).collect::<String>())
+}
+
 /// Whether a template can be a filter.
 ///
 /// # Errors
@@ -49,6 +58,13 @@ mod tests {
         let values = Values { username: "*)(uid=*", user_attr: "cn", user_dn: "cn=a\\,b,dc=x" };
         let filled = fill("(&({{.UserAttr}}={{ .Username }})(member={{.UserDN}}))", &values).unwrap();
         assert_eq!(filled, "(&(cn=\\2a\\29\\28uid=\\2a)(member=cn=a\\5c,b,dc=x))");
+    }
+
+    #[test]
+    fn binary_values_are_looked_for_byte_by_byte() {
+        let filter = any_of("objectSid", &[vec![1, 5, 0x2a], b"ab".to_vec()]);
+        assert_eq!(filter, "(|(objectSid=\\01\\05\\2a)(objectSid=\\61\\62))");
+        assert!(ldap3::parse_filter(&filter).is_ok());
     }
 
     #[test]

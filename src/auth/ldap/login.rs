@@ -11,6 +11,15 @@ use crate::wire::{Error, Kind};
 /// What Vault says whatever part of a login was wrong.
 const WRONG: &str = "ldap operation failed: failed to bind as user";
 
+/// Where Active Directory keeps the SIDs of all groups that a person is in.
+const TOKEN_GROUPS: &str = "tokenGroups";
+
+/// Where a group has its own.
+const OBJECT_SID: &str = "objectSid";
+
+/// How many are looked up with one question.
+const IDS_AT_ONCE: usize = 100;
+
 /// Somebody whom the directory knows.
 #[derive(Debug)]
 pub(super) struct Person {
@@ -20,7 +29,7 @@ pub(super) struct Person {
     pub groups: Vec<String>,
 }
 
-fn failed(error: DirectoryError) -> Error {
+pub(super) fn failed(error: DirectoryError) -> Error {
     let text = match &error {
         DirectoryError::Connect { .. } | DirectoryError::Tls { .. } => "cannot connect to the LDAP server: try again",
         _ => "the LDAP server cannot answer: try again, or see the server's log",
@@ -73,9 +82,10 @@ impl Search<'_, '_> {
     }
 
     async fn bind_account(&mut self) -> Result<(), Error> {
-        let password = Secret::from(self.config.bindpass.as_str());
-        if self.directory.bind(&self.config.binddn, &password).await.map_err(failed)? {
-            return Ok(());
+        for password in self.config.account_passwords() {
+            if self.directory.bind(&self.config.binddn, &password).await.map_err(failed)? {
+                return Ok(());
+            }
         }
         Err(Error::new(Kind::Upstream, "the LDAP server refuses the configured binddn: see its bindpass"))
     }
@@ -126,18 +136,31 @@ impl Search<'_, '_> {
 
     async fn groups(&mut self, dn: &str) -> Result<Vec<String>, Error> {
         let config = self.config;
-        if config.groupdn.is_empty() || config.groupfilter.is_empty() {
+        if config.groupdn.is_empty() || (config.groupfilter.is_empty() && !config.use_token_groups) {
             return Ok(Vec::new());
+        }
+        if config.use_token_groups {
+            return self.token_groups(dn).await;
         }
         if config.anonymous_group_search {
             self.directory.bind("", &Secret::default()).await.map_err(failed)?;
         }
         let filter = self.filled(&config.groupfilter, dn)?;
         let found = self.directory.search(&config.groupdn, &filter, &config.groupattr).await.map_err(failed)?;
-        let mut groups: Vec<_> = found.iter().flat_map(|entry| names(entry, &config.groupattr)).collect();
-        groups.sort();
-        groups.dedup();
-        Ok(groups)
+        Ok(all_names(&found, &config.groupattr))
+    }
+
+    /// The groups that Active Directory itself takes a person to be in, groups of groups included.
+    async fn token_groups(&mut self, dn: &str) -> Result<Vec<String>, Error> {
+        let entry = self.directory.read(dn, TOKEN_GROUPS).await.map_err(failed)?;
+        let ids = entry.map(|entry| bytes(&entry, TOKEN_GROUPS)).unwrap_or_default();
+        let mut found = Vec::new();
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let filter = filter::any_of(OBJECT_SID, ids);
+            let config = self.config;
+            found.extend(self.directory.search(&config.groupdn, &filter, &config.groupattr).await.map_err(failed)?);
+        }
+        Ok(all_names(&found, &self.config.groupattr))
     }
 
     async fn alias(&mut self, dn: &str) -> Result<String, Error> {
@@ -154,6 +177,20 @@ impl Search<'_, '_> {
 fn values(entry: &SearchEntry, attribute: &str) -> Vec<String> {
     let found = entry.attrs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(attribute));
     found.flat_map(|(_, values)| values.clone()).collect()
+}
+
+/// The values of an attribute as they are: a SID that happens to be text is one still.
+fn bytes(entry: &SearchEntry, attribute: &str) -> Vec<Vec<u8>> {
+    let binary = entry.bin_attrs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(attribute));
+    let binary = binary.flat_map(|(_, values)| values.clone());
+    binary.chain(values(entry, attribute).into_iter().map(String::into_bytes)).collect()
+}
+
+fn all_names(entries: &[SearchEntry], attribute: &str) -> Vec<String> {
+    let mut all: Vec<_> = entries.iter().flat_map(|entry| names(entry, attribute)).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// The names of the groups that an entry stands for: an attribute such as `memberOf` holds whole places, of which the first

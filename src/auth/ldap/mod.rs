@@ -6,6 +6,7 @@ mod filter;
 mod login;
 mod names;
 mod people;
+mod rotation;
 mod routes;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use self::people::{Group, User};
 use super::objects::Objects;
 use super::token_params::normal_policies;
 use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, TokenParams, cidr};
+use crate::base::Random;
 use crate::wire::{Error, Fields, Operation, Request, Route};
 
 /// Registers the method.
@@ -32,7 +34,9 @@ fn open(setup: Setup) -> Arc<dyn Method> {
         configs: Objects::new(setup.view.clone(), ""),
         users: Objects::new(setup.view.clone(), "user/"),
         groups: Objects::new(setup.view, "group/"),
+        random: setup.random,
         mount: setup.mount,
+        rotating: Default::default(),
     })
 }
 
@@ -40,7 +44,10 @@ struct LdapMethod {
     configs: Objects<Config>,
     users: Objects<User>,
     groups: Objects<Group>,
+    random: Arc<dyn Random>,
     mount: String,
+    /// One at a time changes the account's password.
+    rotating: tokio::sync::Mutex<()>,
 }
 
 #[async_trait]
@@ -57,6 +64,8 @@ impl Method for LdapMethod {
         }
         let answer = match (request.path.split_once('/').unwrap_or((&request.path, "")), operation) {
             (("config", ""), Read | Write) => self.configs.answer(operation, ONLY, fields).await,
+            (("config", "rotate-root"), Write) => self.rotate_root().await,
+            (("config", "rotate-root"), _) => Err(Error::unsupported_operation()),
             (("users", ""), List) => self.users.list().await,
             (("groups", ""), List) => self.groups.list().await,
             (("config" | "users" | "groups", ""), _) | (("login", _), _) => Err(Error::unsupported_operation()),

@@ -21,7 +21,11 @@ const CONFIG: &[Field] = &[
     Field::text("groupdn", "Below which groups are."),
     Field::text("groupfilter", "How a person's groups are found; .Username, .UserDN and .UserAttr stand for theirs."),
     Field::text("groupattr", "The attribute that names groups.").or("\"cn\""),
-    Field::flag("use_token_groups", "Refused when true: say so in groupfilter.").or("false"),
+    Field::flag(
+        "use_token_groups",
+        "Whether Active Directory's tokenGroups tell a person's groups, in groupfilter's place.",
+    )
+    .or("false"),
     Field::flag("anonymous_group_search", "Whether groups are looked up by nobody in particular.").or("false"),
     Field::text("certificate", "The servers' authority in PEM; the system's when left out."),
     Field::text("client_tls_cert", "The engine's own certificate in PEM."),
@@ -56,6 +60,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("config", &[Read], "Shows where the directory is."),
     Route::new("config", &[Write], "Sets where the directory is; what is left out stays as it is.")
         .fields(&[CONFIG, token_params::FIELDS]),
+    Route::new("config/rotate-root", &[Write], "Changes the password of binddn to one that only the engine knows."),
     Route::new("users", &[List], "Lists the people of whom something is noted."),
     Route::new("users/*name", &[Read, Delete], "Shows or removes what is noted of a person.").fields(&[NAME]),
     Route::new("users/*name", &[Write], "Notes something of a person.").fields(&[NAME, USER]).creates(),

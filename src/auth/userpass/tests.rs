@@ -29,14 +29,14 @@ impl Userpass {
     async fn show(&self, path: &str) -> Value {
         match self.ask(Operation::Read, path, Value::Null).await.unwrap() {
             Outcome::Answer(answer) => answer.data.unwrap(),
-            Outcome::Login(_) => panic!("{path} is no login"),
+            _ => panic!("{path} is no login"),
         }
     }
 
     async fn logs_in(&self, name: &str, password: &str) -> Result<Login, Error> {
         match self.ask(Operation::Write, &format!("login/{name}"), json!({ "password": password })).await? {
             Outcome::Login(login) => Ok(*login),
-            Outcome::Answer(_) => panic!("a login is one"),
+            _ => panic!("a login is one"),
         }
     }
 }

@@ -151,7 +151,8 @@ impl<'a> Session<'a> {
         Ok(headers)
     }
 
-    fn namespace(&self) -> Option<String> {
+    /// The namespace that requests go to, if it is not root.
+    pub fn namespace(&self) -> Option<String> {
         let said = self.values.text("namespace").map(str::to_owned).or_else(|| self.around.variable("NAMESPACE"));
         said.filter(|namespace| !namespace.is_empty())
     }

@@ -28,6 +28,7 @@ impl Core {
             (List, ["entity", "id"]) => identity.list_entities().await?,
             (List, ["entity", "name"]) => identity.list_names().await?,
             (Write, ["entity", "batch-delete"]) => identity.delete_many(fields).await?,
+            (Write, ["entity", "merge"]) => identity.merge(fields).await?,
             (Read, ["entity", by @ ("id" | "name"), key]) => identity.read_entity(by, key).await?,
             (Write, ["entity", by @ ("id" | "name"), key]) => identity.write_entity(Some((by, key)), fields).await?,
             (Delete, ["entity", by @ ("id" | "name"), key]) => identity.delete_entity(by, key).await?,
@@ -205,6 +206,7 @@ impl Identity {
             metadata: Default::default(),
             groups: Vec::new(),
             custom_metadata: Default::default(),
+            merged_from_canonical_ids: Vec::new(),
             created: now,
             updated: now,
         });

@@ -29,6 +29,9 @@ pub struct Entity {
     pub updated: Timestamp,
     /// One for each login mount that knows it.
     pub aliases: Vec<Alias>,
+    /// The ids of those that it has taken over; tokens that name one of them are its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_entity_ids: Vec<String>,
     /// The groups that it was in when it was read; they know their members, so this is not stored.
     #[serde(skip)]
     pub membership: Membership,
@@ -54,6 +57,9 @@ pub struct Alias {
     pub groups: Vec<String>,
     /// What users note.
     pub custom_metadata: BTreeMap<String, String>,
+    /// The entities that it belonged to before they were merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged_from_canonical_ids: Vec<String>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was written last.
@@ -94,7 +100,7 @@ impl Entity {
     /// The answer about one of its tokens, with its policies.
     pub fn complete(&self, auth: Auth) -> Auth {
         let policies = self.all_policies(&auth.policies);
-        Auth { policies, identity_policies: self.identity_policies().to_vec(), ..auth }
+        Auth { policies, identity_policies: self.identity_policies().to_vec(), entity_id: self.id.clone(), ..auth }
     }
 
     /// As the API shows it, in the namespace of that id.
@@ -105,7 +111,8 @@ impl Entity {
         json!({
             "id": self.id, "name": self.name, "metadata": or_null(&self.metadata), "policies": self.policies,
             "disabled": self.disabled, "creation_time": self.created.to_string(),
-            "last_update_time": self.updated.to_string(), "aliases": aliases, "merged_entity_ids": null,
+            "last_update_time": self.updated.to_string(), "aliases": aliases,
+            "merged_entity_ids": some(&self.merged_entity_ids),
             "direct_group_ids": direct, "group_ids": all, "inherited_group_ids": inherited, "mfa_secrets": {},
             "namespace_id": namespace,
         })
@@ -129,9 +136,14 @@ impl Alias {
             "id": self.id, "canonical_id": entity, "name": self.name, "mount_accessor": self.mount_accessor,
             "mount_type": self.mount_type, "mount_path": self.mount_path, "metadata": or_null(&self.metadata),
             "custom_metadata": or_null(&self.custom_metadata), "creation_time": self.created.to_string(),
-            "last_update_time": self.updated.to_string(), "local": false, "merged_from_canonical_ids": null,
+            "last_update_time": self.updated.to_string(), "local": false,
+            "merged_from_canonical_ids": some(&self.merged_from_canonical_ids),
         })
     }
+}
+
+fn some(ids: &[String]) -> Value {
+    if ids.is_empty() { Value::Null } else { json!(ids) }
 }
 
 pub(super) fn or_null(map: &BTreeMap<String, String>) -> Value {
@@ -155,6 +167,7 @@ mod tests {
             metadata: map("role"),
             groups: Vec::new(),
             custom_metadata: map("c"),
+            merged_from_canonical_ids: Vec::new(),
             created,
             updated: created,
         };
@@ -167,6 +180,7 @@ mod tests {
             created,
             updated: created,
             aliases: vec![alias],
+            merged_entity_ids: Vec::new(),
             membership: Membership::default(),
         };
         for (name, value) in [

@@ -211,11 +211,13 @@ mod tests {
             mount_path: "auth/ldap/".into(),
             metadata: Default::default(),
             groups: vec!["devs".into()],
+            merged_from_canonical_ids: Vec::new(),
             custom_metadata: Default::default(),
             created: now,
             updated: now,
         };
         Entity {
+            merged_entity_ids: Vec::new(),
             id: "e".into(),
             name: "e".into(),
             metadata: Default::default(),

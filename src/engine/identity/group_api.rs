@@ -101,10 +101,15 @@ impl Identity {
             }
         }
         self.view.store().commit(txn).await?;
+        self.replace_groups(groups);
+        Ok(())
+    }
+
+    /// Groups as they have been stored.
+    pub(super) fn replace_groups(&self, groups: Groups) {
         *self.groups.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(groups);
         // Who is in which group is kept with the entities.
         self.cache.write().unwrap_or_else(PoisonError::into_inner).clear();
-        Ok(())
     }
 
     /// Takes an entity that goes out of all groups; the caller holds the lock of writers.

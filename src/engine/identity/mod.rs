@@ -1,14 +1,15 @@
 //! Identity: who a caller is across logins. `entity.rs` and `group.rs` are what is known, `api.rs` and `group_api.rs` the paths
 //! below `identity/`.
 //!
-//! Keys: `entity/<id>` with the aliases inside, `name/<name>`, `alias/<alias id>` and `login/<mount accessor>/<name>`, all three
-//! naming the entity; `group/<id>` with its alias inside. Each change is one transaction. Groups are few and all in memory;
+//! Keys: `entity/<id>` with the aliases inside, `name/<name>`, `alias/<alias id>`, `login/<mount accessor>/<name>` and
+//! `merged/<id>` of those that were merged into it, all four naming the entity; `group/<id>` with its alias inside. Each change is one transaction. Groups are few and all in memory;
 //! which of them an entity is in is worked out when it is read, and kept with it until a group changes.
 
 mod api;
 pub mod entity;
 pub mod group;
 mod group_api;
+mod merge;
 pub(in crate::engine) mod routes;
 
 use std::collections::HashMap;
@@ -97,17 +98,24 @@ impl Identity {
         entity
     }
 
-    /// The entity with that id.
+    /// The entity with that id, or the one that it was merged into.
     ///
     /// # Errors
     /// What the store says.
     pub async fn get(&self, id: &str) -> Result<Option<Arc<Entity>>, StorageError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
         if let Some(entity) = self.cache.read().unwrap_or_else(PoisonError::into_inner).get(id) {
             return Ok(Some(entity.clone()));
         }
         // Whoever writes must not be overtaken by an older value on its way into the cache.
         let _still = self.writing.lock().await;
-        let entity = self.fresh_by_id(id).await?.map(Arc::new);
+        let entity = match self.fresh_by_id(id).await? {
+            Some(entity) => Some(entity),
+            None => self.fresh(&merged_key(id)).await?,
+        };
+        let entity = entity.map(Arc::new);
         if let Some(entity) = &entity {
             let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
             if cache.len() >= CACHED {
@@ -163,6 +171,7 @@ impl Identity {
                 metadata: login.metadata.clone(),
                 groups: groups.to_vec(),
                 custom_metadata: Default::default(),
+                merged_from_canonical_ids: Vec::new(),
                 created: now,
                 updated: now,
             }),
@@ -197,6 +206,7 @@ impl Identity {
             created: now,
             updated: now,
             aliases: Vec::new(),
+            merged_entity_ids: Vec::new(),
             membership: Membership::default(),
         }
     }
@@ -221,24 +231,42 @@ impl Identity {
     async fn commit_all(&self, changes: Vec<(Option<Entity>, Option<Entity>)>) -> Result<(), StorageError> {
         let mut txn = Txn::default();
         for entity in changes.iter().filter_map(|(before, _)| before.as_ref()) {
-            self.view.stage_delete(&mut txn, &format!("entity/{}", entity.id));
-            for key in indexes(entity) {
-                self.view.stage_delete(&mut txn, &key);
-            }
+            self.stage_without(&mut txn, entity);
         }
         // After all that goes: an alias may move from one to another.
         for entity in changes.iter().filter_map(|(_, after)| after.as_ref()) {
-            self.view.stage_put(&mut txn, &format!("entity/{}", entity.id), entity)?;
-            for key in indexes(entity) {
-                self.view.stage_put(&mut txn, &key, &entity.id)?;
-            }
+            self.stage_with(&mut txn, entity)?;
         }
         self.view.store().commit(txn).await?;
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         for entity in changes.into_iter().flat_map(|(before, after)| [before, after]).flatten() {
             cache.remove(&entity.id);
+            entity.merged_entity_ids.iter().for_each(|id| drop(cache.remove(id)));
         }
         Ok(())
+    }
+
+    fn stage_without(&self, txn: &mut Txn, entity: &Entity) {
+        self.view.stage_delete(txn, &format!("entity/{}", entity.id));
+        for key in indexes(entity) {
+            self.view.stage_delete(txn, &key);
+        }
+    }
+
+    fn stage_with(&self, txn: &mut Txn, entity: &Entity) -> Result<(), StorageError> {
+        self.view.stage_put(txn, &format!("entity/{}", entity.id), entity)?;
+        for key in indexes(entity) {
+            self.view.stage_put(txn, &key, &entity.id)?;
+        }
+        Ok(())
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn count(&self) -> Result<usize, StorageError> {
+        Ok(self.view.keys("entity/").await?.len())
     }
 
     /// The names below an index, each with its entity.
@@ -259,11 +287,16 @@ fn login_key(accessor: &str, name: &str) -> String {
     format!("login/{accessor}/{name}")
 }
 
+fn merged_key(id: &str) -> String {
+    format!("merged/{id}")
+}
+
 fn indexes(entity: &Entity) -> Vec<String> {
     let aliases = entity.aliases.iter();
     let aliases =
         aliases.flat_map(|alias| [format!("alias/{}", alias.id), login_key(&alias.mount_accessor, &alias.name)]);
-    aliases.chain([name_key(&entity.name)]).collect()
+    let merged = entity.merged_entity_ids.iter().map(|id| merged_key(id));
+    aliases.chain(merged).chain([name_key(&entity.name)]).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,14 @@ const ENTITY: &[Field] = &[
 
 const ENTITIES: &[Field] = &[Field::list("entity_ids", "The entities that are to be removed.").required()];
 
+const MERGE: &[Field] = &[
+    Field::list("from_entity_ids", "The entities that end, and whose aliases, policies and groups the other one gets.")
+        .required(),
+    Field::text("to_entity_id", "The entity that is left.").required(),
+    Field::list("conflicting_alias_ids_to_keep", "Where both know a login mount: which of the two aliases is kept."),
+    Field::flag("force", "Accepted and without effect: entities have no MFA secrets.").or("false"),
+];
+
 const ALIAS: &[Field] = &[
     Field::text("id", "Of the alias; one without it is made."),
     Field::text("name", "Of the caller, as the login method knows it."),
@@ -61,6 +69,7 @@ const GROUP_LOOKUP: &[Field] = &[
 pub(in crate::engine) const ROUTES: &[Route] = &[
     Route::new("entity", &[Write], "Writes an entity.").fields(&[ENTITY]),
     Route::new("entity/batch-delete", &[Write], "Removes entities.").fields(&[ENTITIES]),
+    Route::new("entity/merge", &[Write], "Makes one entity of several.").fields(&[MERGE]),
     Route::new("entity/id", &[List], "Lists the entities by id."),
     Route::new("entity/id/:id", SHOWN, "Shows or removes an entity."),
     Route::new("entity/id/:id", &[Write], "Changes an entity.").fields(&[ENTITY]),

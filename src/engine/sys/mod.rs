@@ -4,6 +4,7 @@ mod audit;
 mod builtin;
 mod capabilities;
 mod config;
+mod counters;
 mod host;
 mod in_flight;
 mod leases;
@@ -70,7 +71,10 @@ impl Core {
                 Some(path) => self.mount_of(path, session),
                 None if rest == "ui/namespaces" => self.visible_namespaces(operation, session),
                 None if rest == "ui/resultant-acl" => self.resultant_acl(operation, session),
-                None => Err(Error::unsupported_path()),
+                None => match rest.strip_prefix("counters/") {
+                    Some(path) => self.sys_counters(operation, path, fields).await,
+                    None => Err(Error::unsupported_path()),
+                },
             },
             "locked-users" => self.sys_locked_users(operation, rest, fields).await,
             "audit" => self.sys_audit(operation, rest, fields).await,

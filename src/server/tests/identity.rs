@@ -252,3 +252,69 @@ async fn an_external_group_belongs_to_a_login_mount() {
     let kind = server.root("POST", "identity/group", json!({ "name": "ext", "type": "internal" })).await;
     assert_eq!(kind.error(), "group type cannot be changed");
 }
+
+#[tokio::test]
+async fn tokens_of_a_merged_entity_are_the_others() {
+    let server = Server::start().await;
+    let (_, auth) = server.known_login().await;
+    let (from, token) = (text(&auth["entity_id"]), text(&auth["client_token"]));
+    let policy = json!({ "policy": "path \"secret/data/*\" { capabilities = [\"create\", \"update\"] }" });
+    server.root("PUT", "sys/policies/acl/writer", policy).await;
+    let made = server.root("POST", "identity/entity", json!({ "name": "one", "policies": "writer" })).await;
+    let to = made.body["data"]["id"].clone();
+    let group = json!({ "name": "team", "member_entity_ids": [from] });
+    server.root("POST", "identity/group", group).await;
+    let write = || server.ask(token, "POST", "secret/data/a", json!({ "data": { "k": "v" } }));
+    assert_eq!(write().await.status, 403);
+    for (body, why) in [
+        (json!({ "from_entity_ids": from }), "missing entity id to merge to"),
+        (json!({ "to_entity_id": to }), "missing entity ids to merge from"),
+        (json!({ "to_entity_id": to, "from_entity_ids": to }), "should not be present"),
+        (json!({ "to_entity_id": to, "from_entity_ids": "x" }), "merge from is invalid"),
+        (json!({ "to_entity_id": "x", "from_entity_ids": from }), "merge to is invalid"),
+    ] {
+        let refused = server.root("POST", "identity/entity/merge", body).await;
+        assert!(refused.status == 400 && refused.error().contains(why), "{}", refused.body);
+    }
+    let body = json!({ "to_entity_id": to, "from_entity_ids": [from] });
+    assert_eq!(server.root("POST", "identity/entity/merge", body).await.status, 204);
+    assert_eq!(write().await.status, 200, "the token has the other's policies");
+    let own = server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.body;
+    assert_eq!(own["data"]["entity_id"], to);
+    assert_eq!(server.login_again().await["entity_id"], to);
+    assert_eq!(server.root("GET", &format!("identity/entity/id/{from}"), Value::Null).await.status, 404);
+    let shown = server.root("GET", "identity/entity/name/one", Value::Null).await.body["data"].clone();
+    assert_eq!((&shown["merged_entity_ids"], &shown["aliases"][0]["canonical_id"]), (&json!([from]), &to));
+    let group = server.root("GET", "identity/group/name/team", Value::Null).await;
+    assert_eq!(group.body["data"]["member_entity_ids"], json!([to]));
+}
+
+#[tokio::test]
+async fn clients_tokens_and_entities_are_counted() {
+    let server = Server::start().await;
+    let report = "sys/internal/counters/activity";
+    assert_eq!(server.root("GET", report, Value::Null).await.status, 204, "root is nobody's client");
+    let (_, auth) = server.known_login().await;
+    let other = server.token(json!({ "policies": ["default"] })).await;
+    for token in [text(&auth["client_token"]), text(&auth["client_token"]), other.as_str()] {
+        assert_eq!(server.ask(token, "GET", "auth/token/lookup-self", Value::Null).await.status, 200);
+    }
+    let data = server.root("GET", report, Value::Null).await.body["data"].clone();
+    assert_eq!((&data["total"]["entity_clients"], &data["total"]["non_entity_clients"]), (&json!(1), &json!(1)));
+    assert_eq!(data["by_namespace"][0]["namespace_id"], "root");
+    let mounts: Vec<_> =
+        data["by_namespace"][0]["mounts"].as_array().unwrap().iter().map(|m| &m["mount_path"]).collect();
+    assert_eq!(mounts, ["auth/approle/", "auth/token/"]);
+    let month = server.root("GET", "sys/internal/counters/activity/monthly", Value::Null).await.body["data"].clone();
+    assert_eq!((&month["clients"], month["months"].as_array().unwrap().len()), (&json!(2), 1));
+    let past = server.root("GET", &format!("{report}?end_time=2001-01-01T00:00:00Z&start_time=0"), Value::Null).await;
+    assert_eq!(past.status, 204);
+    let tokens = server.root("GET", "sys/internal/counters/tokens", Value::Null).await.body["data"].clone();
+    assert_eq!(tokens["counters"]["service_tokens"]["total"], 3);
+    let entities = server.root("GET", "sys/internal/counters/entities", Value::Null).await.body["data"].clone();
+    assert_eq!(entities["counters"]["entities"]["total"], 1);
+    let config = "sys/internal/counters/config";
+    assert_eq!(server.root("POST", config, json!({ "enabled": "disable", "retention_months": 6 })).await.status, 204);
+    let config = server.root("GET", config, Value::Null).await.body["data"].clone();
+    assert_eq!((&config["enabled"], &config["retention_months"]), (&json!("disable"), &json!(6)));
+}

@@ -7,7 +7,7 @@ use super::super::output::{self, Format, Secret};
 use super::super::request::{Ask, clean};
 use super::super::session::{Session, read_secret};
 use super::super::{Failure, Outcome, body, token_file};
-use super::login_oidc;
+use super::{login_oidc, login_poll};
 use crate::base;
 
 pub(super) const COMMANDS: &[Command] = &[Command {
@@ -83,7 +83,11 @@ async fn login(session: &Session<'_>) -> Outcome {
         None if name == "token" => by_token(session).await?,
         None if name == "oidc" => {
             let arguments = body::parse(session.around, &values.arguments)?;
-            login_oidc::login(session, &mount(session, "oidc"), &arguments).await?
+            let mount = mount(session, "oidc");
+            match arguments.get("callbackmode").and_then(Value::as_str) {
+                None | Some("" | "client") => login_oidc::login(session, &mount, &arguments).await?,
+                Some(mode) => login_poll::login(session, &mount, mode, &arguments).await?,
+            }
         }
         None => return Err(Failure::local(format!("Unknown auth method: {name}. There are {}", NAMES.join(", ")))),
     };

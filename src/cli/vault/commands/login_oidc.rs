@@ -18,11 +18,11 @@ use super::super::session::{Session, read_secret};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A browser sends its request at once.
 const REQUEST: Duration = Duration::from_secs(10);
-/// The longest head of a request that is read, in bytes.
-const HEAD: usize = 64 * 1024;
+/// The longest head, and the longest body, of a request that is read, in bytes.
+const MOST: usize = 64 * 1024;
 
 pub(super) const HELP: &str = "login -method=oidc [role=NAME] [port=8250] [listenaddress=localhost] [callbackhost=localhost] \
-                               [callbackport=PORT] [callbackmethod=http] [skip_browser=true]";
+                               [callbackport=PORT] [callbackmethod=http] [skip_browser=true] [callbackmode=client|direct|device]";
 
 /// Logs in at the mount, with the arguments that people gave.
 pub(super) async fn login(
@@ -60,7 +60,7 @@ pub(super) async fn login(
 }
 
 /// Whether a program was started that opens addresses.
-fn launch(url: &str) -> bool {
+pub(super) fn launch(url: &str) -> bool {
     let open = |program| {
         Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     };
@@ -71,17 +71,23 @@ fn launch(url: &str) -> bool {
 async fn answered(session: &Session<'_>, listener: &TcpListener, mount: &str, nonce: &str) -> Result<Secret, Failure> {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else { continue };
-        let Ok(Some(target)) = tokio::time::timeout(REQUEST, target(&mut stream)).await else { continue };
+        let Ok(Some((target, body))) = tokio::time::timeout(REQUEST, request(&mut stream)).await else { continue };
         let Some(query) = target.strip_prefix("/oidc/callback").map(|rest| rest.trim_start_matches('?')) else {
             reply(&mut stream, "404 Not Found", "There is nothing here.").await;
             continue;
         };
-        let found = parameters(query);
+        let by_form = !body.is_empty();
+        let found = parameters(if by_form { &body } else { query });
         let mut ask = Ask::get(format!("auth/{mount}/oidc/callback")).with("client_nonce", nonce);
-        for key in ["state", "code", "id_token"] {
+        for key in ["state", "code"] {
             if let Some(value) = found.get(key) {
                 ask = ask.with(key, value);
             }
+        }
+        if by_form {
+            // The engine takes the whole form first, since it may hold a token, which belongs into no address.
+            let form = Ask::post(format!("auth/{mount}/oidc/callback"), json!(found));
+            session.send_as(None, &form).await?;
         }
         let outcome = match found.get("error") {
             Some(error) => Err(Failure::server(format!("Error authenticating: the provider answers {error:?}"))),
@@ -101,18 +107,36 @@ async fn answered(session: &Session<'_>, listener: &TcpListener, mount: &str, no
     }
 }
 
-/// The target of a request; what follows its head is not read.
-async fn target(stream: &mut TcpStream) -> Option<String> {
-    let (mut head, mut part) = (Vec::new(), [0; 4096]);
-    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+/// The target of a request, and its body where it is a form.
+async fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+    let head = loop {
+        if let Some(at) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
+            break at + 4;
+        }
         let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
-        head.extend_from_slice(&part[..read]);
-        if head.len() > HEAD {
+        bytes.extend_from_slice(&part[..read]);
+        if bytes.len() > MOST {
             return None;
         }
+    };
+    let text = std::str::from_utf8(&bytes[..head]).ok()?.to_owned();
+    let mut words = text.lines().next()?.split(' ');
+    let (method, target) = (words.next()?, words.next()?.to_owned());
+    if method != "POST" {
+        return Some((target, String::new()));
     }
-    let text = String::from_utf8(head).ok()?;
-    text.lines().next()?.split(' ').nth(1).map(str::to_owned)
+    let length = text.lines().filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok()).flatten()
+    })?;
+    if length > MOST {
+        return None;
+    }
+    while bytes.len() < head + length {
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&part[..read]);
+    }
+    Some((target, String::from_utf8(bytes[head..head + length].to_vec()).ok()?))
 }
 
 fn parameters(query: &str) -> BTreeMap<String, String> {

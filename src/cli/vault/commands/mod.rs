@@ -11,6 +11,7 @@ mod kv_mount;
 mod lease;
 mod login;
 mod login_oidc;
+mod login_poll;
 mod misc;
 mod mounts;
 mod mounts_change;

@@ -41,6 +41,18 @@ const LOGGER: &[Field] = &[
     Field::text("level", "trace, debug, info, warn, error or off.").required(),
 ];
 
+const REPORT: &[Field] = &[
+    Field::text("start_time", "A time in the first month of the report; a year ago when left out."),
+    Field::text("end_time", "A time in its last month; now when left out."),
+    Field::int("limit_namespaces", "How many namespaces are told of, the busiest first; 0 is all.").or("0"),
+    Field::flag("current_billing_period", "Accepted and without effect: nothing is billed.").old(),
+];
+
+const COUNTED: &[Field] = &[
+    Field::text("enabled", "enable, disable or default, which is to count.").or("\"default\""),
+    Field::int("retention_months", "For how many months clients are remembered.").or("48"),
+];
+
 const LOCKED: &[Field] = &[Field::text("mount_accessor", "Of the only login method that is looked at.")];
 
 const LOCKED_ONE: &[Field] = &[
@@ -117,6 +129,12 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new("loggers", &[Write], "Changes how much is logged.").guard(Guard::Sudo).fields(&[LOGGER]),
     Route::new("loggers/:name", &[Read, Delete], "The same: there is one logger.").guard(Guard::Sudo).fields(&[LOGGER]),
     Route::new("loggers/:name", &[Write], "The same: there is one logger.").guard(Guard::Sudo).fields(&[LOGGER]),
+    Route::new("internal/counters/activity", &[Read], "Counts the clients of past months.").fields(&[REPORT]),
+    Route::new("internal/counters/activity/monthly", &[Read], "Counts the clients of this month."),
+    Route::new("internal/counters/config", &[Read], "Tells how clients are counted."),
+    Route::new("internal/counters/config", &[Write], "Changes how clients are counted.").fields(&[COUNTED]),
+    Route::new("internal/counters/tokens", &[Read], "Counts the service tokens."),
+    Route::new("internal/counters/entities", &[Read], "Counts the entities."),
     Route::new("config/state/sanitized", &[Read], "Shows the configuration without its secrets."),
     Route::new("metrics", &[Read], "Tells what monitoring should know.").fields(&[FORMAT]),
 ];
