@@ -40,7 +40,8 @@ impl Gnupg {
     /// # Panics
     /// When there is none.
     pub fn export(&self, name: &str, armor: bool) -> Vec<u8> {
-        let exported = self.run(if armor { &["--armor", "--export", name] } else { &["--export", name] }, b"");
+        let form = if armor { "--armor" } else { "--no-armor" };
+        let exported = self.run(&[form, "--export", name], b"");
         assert!(!exported.is_empty(), "{name} has no key");
         exported
     }
@@ -60,15 +61,16 @@ impl Gnupg {
     /// # Panics
     /// When none of the private keys fits.
     pub fn decrypt(&self, base64: &str) -> String {
-        let decoded = Command::new("base64").arg("--decode").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let message = fed(decoded.unwrap(), base64.as_bytes());
+        let mut decode = Command::new("base64");
+        decode.arg("--decode");
+        let message = fed(decode, base64.as_bytes());
         String::from_utf8(self.run(&["--decrypt", "--quiet"], &message)).unwrap()
     }
 
     fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let mut command = Command::new(&self.program);
         command.env("GNUPGHOME", self.folder.path()).args(["--batch", "--no-tty"]).args(arguments);
-        fed(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap(), input)
+        fed(command, input)
     }
 }
 
@@ -86,7 +88,9 @@ impl Drop for Gnupg {
     }
 }
 
-fn fed(mut child: std::process::Child, input: &[u8]) -> Vec<u8> {
+/// What a command makes of its input, which is short enough for a pipe.
+fn fed(mut command: Command, input: &[u8]) -> Vec<u8> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "it ended with {}", output.status);

@@ -50,7 +50,6 @@ async fn keepers_with_pgp_keys_open_the_engine_and_make_root_tokens() {
     let made = shell.vault(&format!("{init} -pgp-keys=ada,bob,eve -root-token-pgp-key=joe")).await.json();
     let old: Vec<_> = texts(&made["unseal_keys_b64"]).iter().map(|share| gnupg.decrypt(share)).collect();
     let root = gnupg.decrypt(made["root_token"].as_str().unwrap());
-    assert!(root.starts_with("hvs."), "{root}");
     for share in &old[1..] {
         shell.words(&["operator", "unseal", "-"], share).await.done();
     }

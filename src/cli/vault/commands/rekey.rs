@@ -166,7 +166,8 @@ fn show_status(session: &Session<'_>, status: &Value) -> Outcome {
             rows.push(("Rekey Progress", format!("{}/{}", plain(&status["progress"]), plain(&status["required"]))));
             rows.push(("New Shares", plain(&status["n"])));
             rows.push(("New Threshold", plain(&status["t"])));
-            rows.push(("Verification Required", plain(&status["verification_required"])));
+            // What is verified tells nothing of it.
+            rows.extend(status.get("verification_required").map(|required| ("Verification Required", plain(required))));
             if status["pgp_fingerprints"].is_array() {
                 rows.push(("PGP Fingerprints", plain(&status["pgp_fingerprints"])));
                 rows.push(("Backup", plain(&status["backup"])));
