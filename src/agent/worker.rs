@@ -105,6 +105,7 @@ impl Worker {
             Some(Ok(code)) if self.context.config.exit_after_auth => Ok(code),
             // The application still works with what was written, and the next agent goes on with it.
             Some(Err(error)) if self.state.borrow().written && self.context.config.state_file.is_some() => {
+                self.supervisor.stop().await;
                 self.leave_state();
                 Err(error)
             }
