@@ -6,8 +6,9 @@ use lessor_e2e::cluster::{apply, kubectl};
 use lessor_e2e::eventually::eventually;
 use lessor_e2e::installed::Installed;
 use lessor_e2e::postgres::Postgres;
+use serde_json::json;
 
-use super::{BASE, SOON, as_it_is, in_restricted, note, pod, pod_by_exec, uid};
+use super::{BASE, SOON, as_it_is, changed, in_restricted, note, pod, pod_by_exec, uid};
 use crate::manifests::STAY;
 use crate::workload::author;
 
@@ -27,9 +28,9 @@ async fn every_mode_starts_with_one_credential() {
                 annotations[2].1 = SHORTER;
             }
             let text = from_file(&format!("{mode} in @NS"));
-            apply(&client, &namespace, &pod(mode, &namespace, &annotations, &text)).await.unwrap();
+            apply(&client, &namespace, &as_on_openshift(&pod(mode, &namespace, &annotations, &text))).await.unwrap();
         }
-        apply(&client, &namespace, &pod_by_exec(&namespace)).await.unwrap();
+        apply(&client, &namespace, &as_on_openshift(&pod_by_exec(&namespace))).await.unwrap();
 
         let (database, engine) = (Postgres::connect().await, Installed::as_operator(&client).await);
         let mut users = Vec::new();
@@ -57,6 +58,16 @@ async fn every_mode_starts_with_one_credential() {
         assert!(!users.iter().any(|user| spec.contains(user)), "no credential in the pod's spec");
     })
     .await;
+}
+
+/// With a user that no image knows, as OpenShift chooses it, and nothing to write to but the volumes.
+fn as_on_openshift(pod: &str) -> String {
+    changed(pod, |pod| {
+        let chosen = json!({ "runAsUser": 1_000_660_000, "fsGroup": 1_000_660_000 });
+        let context = pod["spec"]["securityContext"].as_object_mut().unwrap();
+        context.extend(chosen.as_object().unwrap().clone());
+        pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] = json!(true);
+    })
 }
 
 /// As [`super::EXPORTS`], of a user with a life below the role's.

@@ -15,8 +15,8 @@ use super::{BASE, SOON, in_restricted, note, pod, template};
 use crate::manifests::{STAY, dynamic_secret};
 use crate::operator::ready;
 
-/// For the start of many pods, by the pod: what the kubelet takes on two busy cores.
-const START: Duration = Duration::from_secs(2);
+/// For the start of many pods, by the pod: what the kubelet takes on two busy cores, for both Deployments at once.
+const START: Duration = Duration::from_secs(4);
 /// From the end of pods to the end of their users.
 const DROPPED: Duration = Duration::from_secs(15);
 
