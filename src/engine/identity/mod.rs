@@ -186,7 +186,11 @@ impl Identity {
     /// What the store says.
     pub async fn note_groups(&self, entity: &str, accessor: &str, groups: Vec<String>) -> Result<(), StorageError> {
         let _one_writer = self.writing.lock().await;
-        let Some(before) = self.fresh_by_id(entity).await? else { return Ok(()) };
+        let before = match self.fresh_by_id(entity).await? {
+            None => self.fresh(&merged_key(entity)).await?,
+            known => known,
+        };
+        let Some(before) = before else { return Ok(()) };
         let mut after = before.clone();
         match after.aliases.iter_mut().find(|alias| alias.mount_accessor == accessor) {
             Some(alias) if alias.groups != groups => alias.groups = groups,
