@@ -1,5 +1,7 @@
 //! The `token_*` settings that every login method's roles share (vault-api.md 2.1).
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -33,6 +35,7 @@ pub struct TokenParams {
     pub token_explicit_max_ttl: u64,
     pub token_policies: Vec<String>,
     pub token_bound_cidrs: Vec<String>,
+    pub token_strictly_bind_ip: bool,
     pub token_no_default_policy: bool,
     pub token_num_uses: u64,
     pub token_type: TokenType,
@@ -48,6 +51,8 @@ pub const FIELDS: &[Field] = &[
     Field::seconds("token_explicit_max_ttl", "How long it can last, also where it is periodic."),
     Field::list("token_policies", "Its policies."),
     Field::list("token_bound_cidrs", "Where it may be used from."),
+    Field::flag("token_strictly_bind_ip", "Whether it may be used only from the address that it was asked for from.")
+        .or("false"),
     Field::flag("token_no_default_policy", "Whether it goes without the policy \"default\".").or("false"),
     Field::int("token_num_uses", "How many requests it is good for; 0 is any number.").or("0"),
     Field::text("token_type", "default, service, batch, default-service or default-batch.").or("\"default\""),
@@ -85,6 +90,7 @@ impl TokenParams {
         replace(&mut self.token_explicit_max_ttl, fields.seconds("token_explicit_max_ttl")?);
         replace(&mut self.token_policies, fields.comma_list(&policies)?.map(normal_policies));
         replace(&mut self.token_bound_cidrs, fields.comma_list(&cidrs)?);
+        replace(&mut self.token_strictly_bind_ip, fields.bool("token_strictly_bind_ip")?);
         replace(&mut self.token_no_default_policy, fields.bool("token_no_default_policy")?);
         replace(&mut self.token_num_uses, fields.count(&uses)?);
         if let Some(text) = fields.string("token_type")? {
@@ -102,6 +108,20 @@ impl TokenParams {
         }
         if self.token_max_ttl > 0 && self.token_ttl > self.token_max_ttl {
             return Err(Error::bad_request("'token_ttl' cannot be greater than 'token_max_ttl'"));
+        }
+        Ok(())
+    }
+
+    /// Binds the token of a login to the caller's address, where the role says so. Whether `token_bound_cidrs` admit that
+    /// address was the method's to check.
+    ///
+    /// # Errors
+    /// 400 when the caller has none that is known.
+    pub fn bind(&mut self, caller: Option<IpAddr>) -> Result<(), Error> {
+        if self.token_strictly_bind_ip {
+            let text = "token_strictly_bind_ip: the role's tokens are for one address, and yours is not known";
+            let address = caller.ok_or_else(|| Error::bad_request(text))?;
+            self.token_bound_cidrs = vec![address.to_canonical().to_string()];
         }
         Ok(())
     }
@@ -125,6 +145,7 @@ impl TokenParams {
             ("token_explicit_max_ttl", json!(self.token_explicit_max_ttl)),
             ("token_policies", json!(self.token_policies)),
             ("token_bound_cidrs", json!(self.token_bound_cidrs)),
+            ("token_strictly_bind_ip", json!(self.token_strictly_bind_ip)),
             ("token_no_default_policy", json!(self.token_no_default_policy)),
             ("token_num_uses", json!(self.token_num_uses)),
             ("token_type", kind),
@@ -151,4 +172,21 @@ pub fn normal_policies(names: Vec<String>) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_bound_to_one_address_only_where_its_role_says_so() {
+        let caller = Some("::ffff:10.0.0.9".parse().unwrap());
+        let mut params = TokenParams { token_bound_cidrs: vec!["10.0.0.0/8".into()], ..TokenParams::default() };
+        params.bind(caller).unwrap();
+        assert_eq!(params.token_bound_cidrs, ["10.0.0.0/8"]);
+        params.token_strictly_bind_ip = true;
+        assert_eq!(params.bind(None).unwrap_err().status(), 400);
+        params.bind(caller).unwrap();
+        assert_eq!(params.token_bound_cidrs, ["10.0.0.9"]);
+    }
 }

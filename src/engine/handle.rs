@@ -125,6 +125,6 @@ impl Core {
         }
         let request =
             Request { operation: incoming.operation, path: rest.to_owned(), fields, caller: caller(incoming, session) };
-        self.outcome(mounted.plugin.handle(request).await?, &incoming.path, &mounted.entry).await
+        self.outcome(mounted.plugin.handle(request).await?, (&incoming.path, incoming.address), &mounted.entry).await
     }
 }

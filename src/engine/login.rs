@@ -1,5 +1,6 @@
 //! Logins: the method says who it is, the lock-out whether he may still try, and the token is made.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::core::Core;
@@ -40,7 +41,7 @@ impl Core {
             }
             None => mounted.plugin.handle(request).await?,
         };
-        self.outcome(outcome, &incoming.path, &mounted.entry).await
+        self.outcome(outcome, (&incoming.path, incoming.address), &mounted.entry).await
     }
 
     async fn note_outcome(&self, who: &Who, config: &Config, outcome: &Result<Outcome, Error>) -> Result<(), Error> {
@@ -51,11 +52,19 @@ impl Core {
         }
     }
 
-    /// What a method's answer comes to.
-    pub(super) async fn outcome(&self, outcome: Outcome, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+    /// What a method's answer comes to, for who asked at `path` from `address`.
+    pub(super) async fn outcome(
+        &self,
+        outcome: Outcome,
+        (path, address): (&str, Option<IpAddr>),
+        mount: &mount::Entry,
+    ) -> Result<Reply, Error> {
         match outcome {
             Outcome::Answer(answer) => Ok(Reply::answer(answer)),
-            Outcome::Login(login) => self.make_token(*login, path, mount).await,
+            Outcome::Login(mut login) => {
+                login.token.bind(address)?;
+                self.make_token(*login, path, mount).await
+            }
             Outcome::Page(status, html) => Ok(Reply::Page(status, html)),
         }
     }

@@ -100,7 +100,7 @@ async fn a_role_reads_back_as_vault_shows_it() {
         json!({"bind_secret_id": true, "local_secret_ids": false, "secret_id_bound_cidrs": null, "secret_id_num_uses": 2,
             "secret_id_ttl": 600, "token_bound_cidrs": [], "token_explicit_max_ttl": 0, "token_max_ttl": 3600,
             "token_no_default_policy": false, "token_num_uses": 0, "token_period": 0, "token_policies": ["p", "q"],
-            "token_ttl": 1200, "token_type": "default"})
+            "token_strictly_bind_ip": false, "token_ttl": 1200, "token_type": "default"})
     );
     assert_eq!(f.data(Operation::List, "role", json!({})).await, json!({"keys": ["r"]}));
     assert_eq!(f.refused(Operation::Read, "role/none", json!({})).await, (404, String::new()));

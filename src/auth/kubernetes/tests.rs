@@ -360,7 +360,8 @@ async fn a_role_reads_back_as_vault_shows_it() {
         json!({"alias_name_source": "serviceaccount_uid", "bound_service_account_names": ["a"],
             "bound_service_account_namespace_selector": "", "bound_service_account_namespaces": ["b"], "policies": ["p"],
             "token_bound_cidrs": [], "token_explicit_max_ttl": 0, "token_max_ttl": 0, "token_no_default_policy": false,
-            "token_num_uses": 0, "token_period": 0, "token_policies": ["p"], "token_ttl": 3600, "token_type": "default",
+            "token_num_uses": 0, "token_period": 0, "token_policies": ["p"], "token_strictly_bind_ip": false,
+            "token_ttl": 3600, "token_type": "default",
             "ttl": 3600})
     );
     assert!(f.method.exists("role/k").await.unwrap() && !f.method.exists("role/none").await.unwrap());

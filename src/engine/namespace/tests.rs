@@ -173,7 +173,7 @@ async fn a_login_that_outlasts_its_method_leaves_no_token() {
         token: TokenParams::default(),
         owner: LeaseOwner::Token,
     };
-    let refused = core.outcome(Outcome::login(login), "auth/approle/login", &entry).await.unwrap_err();
+    let refused = core.outcome(Outcome::login(login), ("auth/approle/login", None), &entry).await.unwrap_err();
     assert_eq!((refused.status(), core.tokens.accessors().await.unwrap()), (403, before));
 }
 

@@ -87,6 +87,20 @@ async fn logins_make_batch_tokens_where_role_or_mount_say_so() {
 }
 
 #[tokio::test]
+async fn a_login_may_bind_its_token_to_the_address_it_came_from() {
+    let server = Server::start().await;
+    server.root("POST", "sys/auth/approle", json!({ "type": "approle" })).await;
+    let role = json!({ "bind_secret_id": false, "token_bound_cidrs": "127.0.0.0/8", "token_strictly_bind_ip": true });
+    server.root("POST", "auth/approle/role/r", role).await;
+    let read = server.root("GET", "auth/approle/role/r", Value::Null).await.body;
+    assert_eq!(read["data"]["token_strictly_bind_ip"], json!(true));
+    let role_id = server.root("GET", "auth/approle/role/r/role-id", Value::Null).await.body["data"]["role_id"].clone();
+    let auth = server.created("", "auth/approle/login", json!({ "role_id": role_id })).await;
+    let own = server.own(text(&auth["client_token"])).await;
+    assert_eq!(own["bound_cidrs"], json!(["127.0.0.1"]), "narrower than what the role admits");
+}
+
+#[tokio::test]
 async fn a_role_decides_what_its_tokens_are() {
     let server = Server::start().await;
     let role = json!({ "allowed_policies": "p", "orphan": true, "token_period": "10m", "path_suffix": "v1",
