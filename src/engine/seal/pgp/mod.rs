@@ -4,7 +4,8 @@
 mod absent;
 #[cfg(feature = "pgp")]
 mod recipient;
-#[cfg(all(test, feature = "pgp"))]
+#[cfg(test)]
+#[cfg(feature = "pgp")]
 pub(super) mod testing;
 
 use std::sync::Arc;
