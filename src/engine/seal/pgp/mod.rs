@@ -4,8 +4,8 @@
 mod absent;
 #[cfg(feature = "pgp")]
 mod recipient;
-#[cfg(feature = "pgp")]
 #[cfg(test)]
+#[cfg(feature = "pgp")]
 pub(super) mod testing;
 
 use std::sync::Arc;
