@@ -134,7 +134,7 @@ impl Browser {
             if next.url.starts_with(end) {
                 return next;
             }
-            let form = (method == Method::POST).then(|| encoded(&next.fields)).unwrap_or_default();
+            let form = if method == Method::POST { encoded(&next.fields) } else { String::new() };
             let (status, location, text) = self.ask(method, &next.url, form).await.expect("the provider answers");
             if let Some(location) = location {
                 next = Page { url: resolve(&next.url, &location), ..Page::default() };
