@@ -1,12 +1,15 @@
 //! Logins by way of a real OpenID provider, with a browser and with the tokens that it got.
 
+use std::process::Stdio;
 use std::time::Duration;
 
+use lessor_e2e::environment::variable;
 use lessor_e2e::eventually::eventually;
 use lessor_e2e::http::{Answer, Http};
-use lessor_e2e::lessor::Lessor;
+use lessor_e2e::lessor::{Lessor, free_port};
 use lessor_e2e::oidc::{Browser, Provider, REDIRECT_URI, form_in};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 async fn mounted(lessor: &Lessor, provider: &Provider) -> Http {
     let http = lessor.http().with_token("root");
@@ -157,4 +160,60 @@ async fn a_device_is_let_in_from_another_one() {
     let sam = http.post("auth/oidc/oidc/poll", mine.clone()).await.expect_status(200);
     assert_eq!(sam.body["auth"]["metadata"]["role"], "people");
     http.post("auth/oidc/oidc/poll", mine).await.expect_status(400);
+}
+
+/// Lines that a command says to its user, until one is an address.
+async fn told(child: &mut tokio::process::Child) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.trim().starts_with("http") {
+            // What else it says must have somewhere to go.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return line.trim().to_owned();
+        }
+    }
+    panic!("the command names no address");
+}
+
+fn command(lessor: &Lessor, arguments: &[&str]) -> tokio::process::Child {
+    tokio::process::Command::new(variable("LESSOR_BINARY"))
+        .args(["login", "-no-store", "-format=json", "-method=oidc"])
+        .args(arguments)
+        .env("VAULT_ADDR", lessor.http().address())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn logged_in(child: tokio::process::Child) -> Value {
+    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
+    assert!(output.status.success());
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["auth"]["metadata"].clone()
+}
+
+#[tokio::test]
+async fn the_command_line_takes_forms_and_waits_for_devices() {
+    let port = free_port();
+    let redirect = format!("http://localhost:{port}/oidc/callback");
+    let (lessor, provider) = (Lessor::dev("root").await, Provider::start_with(&[&redirect]).await);
+    let root = mounted(&lessor, &provider).await;
+    role(&root, json!({ "allowed_redirect_uris": redirect })).await;
+    let config = json!({ "oidc_discovery_url": provider.url(), "oidc_client_id": "lessor",
+        "oidc_client_secret": "client-secret", "default_role": "people", "oidc_response_mode": "form_post" });
+    root.post("auth/oidc/config", config).await.expect_status(204);
+    let mut child = command(&lessor, &["skip_browser=true", &format!("port={port}")]);
+    let page = told(&mut child).await;
+    let shown = Browser::default().visit(&page, "nowhere").await;
+    assert!(shown.text.contains("You are logged in"), "{}", shown.text);
+    assert_eq!(logged_in(child).await["full_name"], "Sam Ple");
+
+    role(&root, json!({ "callback_mode": "device", "poll_interval": "1s" })).await;
+    let mut child = command(&lessor, &["callbackmode=device"]);
+    let page = told(&mut child).await;
+    Browser::default().visit(&page, "nowhere").await;
+    assert_eq!(logged_in(child).await["full_name"], "Sam Ple");
 }

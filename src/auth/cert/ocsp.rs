@@ -174,7 +174,7 @@ impl<'a> Basic<'a> {
             return true;
         }
         let seconds = rules.now.as_second();
-        self.certificates.iter().filter_map(|der| parsed(der)).any(|responder| {
+        self.certificates.iter().copied().filter_map(parsed).any(|responder| {
             let valid = responder.validity();
             let current = (valid.not_before.timestamp()..=valid.not_after.timestamp()).contains(&seconds);
             let may = responder.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.ocsp_signing);
