@@ -147,7 +147,7 @@ async fn roles_ask_for_names_and_extensions() {
     for (role, text) in [
         (json!({ "certificate": "x" }), "failed to parse certificate"),
         (json!({ "certificate": "" }), "\"certificate\" is missing"),
-        (json!({ "certificate": trusted.pem(), "ocsp_enabled": true }), "ocsp_enabled"),
+        (json!({ "certificate": trusted.pem(), "ocsp_servers_override": "ldap://x" }), "does not begin with http"),
         (json!({ "certificate": trusted.pem(), "required_extensions": "1.2" }), "is not OID:VALUE"),
     ] {
         let error = fixture.set("certs/new", role).await.unwrap_err();
