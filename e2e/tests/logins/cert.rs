@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method};
 use lessor::base::http::{HttpClient, HttpRequest};
 use lessor::base::tls::ClientTls;
-use lessor_e2e::eventually::eventually;
 use lessor_e2e::lessor::{Lessor, free_port};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SerialNumber};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 struct Client {
     http: HttpClient,
@@ -90,7 +90,7 @@ impl Responder {
         std::fs::write(path("ca.crt"), authority.pem()).unwrap();
         std::fs::write(path("ca.key"), authority.key().serialize_pem()).unwrap();
         let port = free_port();
-        let child = tokio::process::Command::new("openssl")
+        let mut child = tokio::process::Command::new("openssl")
             .args(["ocsp", "-port", &port.to_string(), "-nmin", "5", "-index"])
             .arg(path("index.txt"))
             .arg("-CA")
@@ -101,15 +101,18 @@ impl Responder {
             .arg(path("ca.key"))
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("openssl can be started");
-        eventually("the responder listens", Duration::from_secs(30), || async {
-            let connected = tokio::net::TcpStream::connect(("localhost", port)).await;
-            connected.map(drop).map_err(|error| error.to_string())
-        })
-        .await;
+        // A connection that asks nothing, to see whether it listens, would keep it busy for ever.
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        while let Some(line) = said.next_line().await.unwrap() {
+            if line.contains("waiting for") {
+                break;
+            }
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = said.next_line().await {} });
         Self { _child: child, _folder: folder, url: format!("http://localhost:{port}") }
     }
 }
@@ -143,7 +146,8 @@ async fn a_responder_decides_about_a_certificate() {
         role.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         http.post(&format!("auth/{mount}/certs/web"), role).await.expect_status(204);
         let (found, body) = web.post(&format!("auth/{mount}/login"), "").await;
-        assert_eq!(found, status, "{mount}: {}", body["errors"]);
+        let log: Vec<_> = lessor.log().lines().filter(|line| line.contains("OCSP")).map(str::to_owned).collect();
+        assert_eq!(found, status, "{mount}: {} {log:?}", body["errors"]);
     }
 }
 
