@@ -74,8 +74,8 @@ args:
 env:
   - name: POD_NAME
     valueFrom: {fieldRef: {fieldPath: metadata.name}}
-  {{- if has (index . 1) (list "operator" "webhook") }}
-  # What lists and answers took goes back to the system: it would be half of the operator's memory, and some of the webhook's.
+  {{- if eq (index . 1) "operator" }}
+  # What lists and answers took goes back to the system: it would be half of the operator's memory.
   - {name: MALLOC_ARENA_MAX, value: "1"}
   - {name: MALLOC_MMAP_THRESHOLD_, value: "65536"}
   - {name: MALLOC_TRIM_THRESHOLD_, value: "131072"}
