@@ -41,7 +41,8 @@ async fn a_crowd_of_pods_has_a_user_each_and_leaves_none() {
         // Each pod says its name with its own user.
         let text = program("/lessor/secrets/db", &format!("{namespace} $HOSTNAME"), STAY);
         let spec = pod_spec(&text, 6).replace("restartPolicy: Never", "restartPolicy: Always");
-        let annotations = annotations(&namespace, 8);
+        // 200 agents that ask for 10m each, the default, are more than a machine with two processors has.
+        let annotations = annotations(&namespace, 8) + &format!("{:8}lessor.dev/requests-cpu: 1m\n", "");
         let deployment = format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: crowd}}\nspec:\n  replicas: {pods}\n  selector: {{matchLabels: {{app: \
              crowd}}}}\n  template:\n    metadata:\n      labels: {{app: crowd}}\n      annotations:\n{annotations}    spec:\n{spec}"
