@@ -65,24 +65,16 @@ async fn a_crowd_of_pods_has_a_user_each_and_leaves_none() {
         let begun = Instant::now();
         let scaled = kubectl(&["scale", "deployment", "crowd", "--namespace", &namespace, "--replicas=0"]).await;
         assert!(scaled.0, "{}", scaled.1);
+        eventually("no user is left", SOON, || async { equals(number(&database, &left).await, 0) }).await;
+        let dropped = begun.elapsed();
         let all: Api<Pod> = Api::namespaced(client.clone(), &namespace);
-        let users = async {
-            eventually("no user is left", SOON, || async { equals(number(&database, &left).await, 0) }).await;
-            begun.elapsed()
-        };
-        let ended = async {
-            eventually("no pod is left", SOON * 2, || async {
-                equals(all.list_metadata(&Default::default()).await.unwrap().items.len(), 0)
-            })
-            .await;
-            begun.elapsed()
-        };
-        let (dropped, ended) = tokio::join!(users, ended);
+        let ending = all.list_metadata(&Default::default()).await.unwrap().items.len();
         eprintln!(
-            "{pods} pods: all had worked after {started:.1?}, all users were gone {dropped:.1?} and all pods {ended:.1?} after the scaling to 0"
+            "{pods} pods: all had worked after {started:.1?}, all users were gone {dropped:.1?} after the scaling to 0, with {ending} \
+             pods left to be removed"
         );
-        // A machine may need longer to stop so many pods; no user may outlive the last of them.
-        assert!(dropped < DROPPED || dropped < ended, "{dropped:?}, {ended:?}");
+        // Stopping so many pods may take a machine longer, and a user ends with its pod's containers, not before.
+        assert!(dropped < DROPPED || ending > 0, "{dropped:?}, and all pods are gone");
     })
     .await;
 }
