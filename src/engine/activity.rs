@@ -57,7 +57,9 @@ pub struct Activity {
 struct Seen {
     month: String,
     until: Timestamp,
-    clients: HashSet<String>,
+    entities: HashSet<String>,
+    /// Those of tokens without an entity: to look for them is cheap, their digest at each request would not be.
+    policies: HashSet<Vec<String>>,
 }
 
 impl Activity {
@@ -91,14 +93,14 @@ impl Activity {
         if token.is_root() || token.policies == [WRAPPING] || !self.config().enabled {
             return;
         }
-        let (id, now) = (client_id(token), self.clock.now());
-        if self.knows(&id, now) {
+        let now = self.clock.now();
+        if self.knows(token, now) {
             return;
         }
         let client = Client { entity: !token.entity_id.is_empty(), mount: mount() };
         let (month, until) = month_of(now);
-        match self.view.put(&format!("month/{month}/{id}"), &client).await {
-            Ok(()) if self.remember(month.clone(), until, id) => {
+        match self.view.put(&format!("month/{month}/{}", client_id(token)), &client).await {
+            Ok(()) if self.remember(&month, until, token) => {
                 if let Err(error) = self.forget(&month).await {
                     tracing::warn!(error = telemetry::chain(&error), "old months of clients cannot be forgotten");
                 }
@@ -108,19 +110,26 @@ impl Activity {
         }
     }
 
-    fn knows(&self, id: &str, now: Timestamp) -> bool {
+    fn knows(&self, token: &Token, now: Timestamp) -> bool {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        now < seen.until && seen.clients.contains(id)
+        now < seen.until
+            && match token.entity_id.as_str() {
+                "" => seen.policies.contains(&token.policies),
+                entity => seen.entities.contains(entity),
+            }
     }
 
     /// Whether the client is the first of the month.
-    fn remember(&self, month: String, until: Timestamp, id: String) -> bool {
+    fn remember(&self, month: &str, until: Timestamp, token: &Token) -> bool {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         let first = seen.month != month;
         if first {
-            *seen = Seen { month, until, clients: HashSet::new() };
+            *seen = Seen { month: month.to_owned(), until, ..Seen::default() };
         }
-        seen.clients.insert(id);
+        match token.entity_id.is_empty() {
+            true => seen.policies.insert(token.policies.clone()),
+            false => seen.entities.insert(token.entity_id.clone()),
+        };
         first
     }
 
