@@ -9,6 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 use crate::environment::variable;
 use crate::eventually::eventually;
@@ -17,6 +18,8 @@ use crate::site::Site;
 
 /// A start, on a loaded machine.
 const START: Duration = Duration::from_secs(30);
+/// For reading what an ended process has written.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// An AppRole login in a folder that also takes the agent's files.
 pub struct Login {
@@ -101,6 +104,7 @@ impl Login {
 pub struct Agent {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
     socket: std::path::PathBuf,
 }
 
@@ -118,12 +122,12 @@ impl Agent {
             .unwrap_or_else(|error| panic!("cannot start {binary}: {error}"));
         let log = Arc::<Mutex<Vec<String>>>::default();
         let (mut lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
-        tokio::spawn(async move {
+        let reader = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 kept.lock().unwrap().push(line);
             }
         });
-        Self { child, log, socket: folder.join("socket") }
+        Self { child, log, reader, socket: folder.join("socket") }
     }
 
     /// Whether `lessor-agent ready` says so, and what it says otherwise.
@@ -160,13 +164,18 @@ impl Agent {
         self.ended().await
     }
 
-    /// Waits for its end; its code.
+    /// Waits for its end, and until its last words are read; its code.
     ///
     /// # Panics
     /// When it does not end.
     pub async fn ended(&mut self) -> i32 {
         let ended = tokio::time::timeout(START, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the agent goes on:\n{}", self.log())).unwrap().code().unwrap_or(-1)
+        let status = ended.unwrap_or_else(|_| panic!("the agent goes on:\n{}", self.log())).unwrap();
+        // Its log may still be in the pipe, and a process that it started may hold the pipe open.
+        if !self.reader.is_finished() {
+            let _ = tokio::time::timeout(LAST_WORDS, &mut self.reader).await;
+        }
+        status.code().unwrap_or(-1)
     }
 
     /// Everything that it has logged.

@@ -183,6 +183,18 @@ impl Lessor {
         self.log.lock().unwrap().join("\n")
     }
 
+    /// Waits until `words` are in the log, which is read from a pipe and so may be behind the answers.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn has_logged(&self, words: &str) {
+        eventually("the engine has logged it", START, || async {
+            let log = self.log();
+            if log.contains(words) { Ok(()) } else { Err(format!("no {words:?} in\n{log}")) }
+        })
+        .await;
+    }
+
     async fn answering(&mut self) {
         let http = self.http();
         let begun = std::time::Instant::now();

@@ -54,7 +54,7 @@ async fn an_administrator_gets_into_an_engine_that_set_itself_up() {
     let administrator = http.with_token(&root);
     let mounts = administrator.get("sys/mounts").await.expect_status(200);
     assert!(mounts.body["data"]["database/"].is_object());
-    assert!(lessor.log().contains("a root token was generated with shares"));
+    lessor.has_logged("a root token was generated with shares").await;
     assert!(!lessor.log().contains(&root));
 
     let begun = http.post("sys/rekey-recovery-key/init", json!({ "secret_shares": 2, "secret_threshold": 2 })).await;
