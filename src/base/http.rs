@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls_pki_types::ServerName;
 use zeroize::Zeroizing;
 
+use super::proxy::{Connector, Proxies};
 use super::tls::{self, ClientTls};
 
 /// The largest answer that is read, in bytes.
@@ -121,19 +122,29 @@ impl std::error::Error for HttpError {
 #[derive(Debug)]
 pub struct HttpClient {
     tls: ClientTls,
-    plain: Client<HttpConnector, Body>,
+    proxies: Proxies,
+    plain: Client<Connector, Body>,
     // Made at the first https:// request: the system's certificates cost memory that an http:// client does not pay.
-    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Body>>,
+    secure: OnceLock<Client<HttpsConnector<Connector>, Body>>,
 }
 
 impl HttpClient {
-    /// A client that checks servers as `tls` says.
+    /// A client that checks servers as `tls` says, and connects to them straight.
     ///
     /// # Errors
     /// Of kind [`HttpErrorKind::Tls`], when a given certificate or key is unusable. The system's
     /// certificates are read at the first `https://` request only.
     pub fn new(tls: &ClientTls) -> Result<Self, HttpError> {
-        let client = Self { tls: tls.clone(), plain: builder().build(connector()), secure: OnceLock::new() };
+        Self::through(tls, Proxies::default())
+    }
+
+    /// The same, through proxies.
+    ///
+    /// # Errors
+    /// As [`HttpClient::new`].
+    pub fn through(tls: &ClientTls, proxies: Proxies) -> Result<Self, HttpError> {
+        let plain = builder().build(connector(&proxies));
+        let client = Self { tls: tls.clone(), proxies, plain, secure: OnceLock::new() };
         if tls.is_customised() {
             client.prepare_tls()?;
         }
@@ -153,18 +164,21 @@ impl HttpClient {
     /// # Errors
     /// See [`HttpErrorKind`]; an answer with an error status is no error here.
     pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let HttpRequest { method, url, headers, body, timeout } = request;
+        let HttpRequest { method, url, mut headers, body, timeout } = request;
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid_url(&url).caused_by(error))?;
-        let origin = format!(
-            "{}://{}",
-            uri.scheme_str().unwrap_or_default(),
-            uri.authority().ok_or_else(|| invalid_url(&url))?.host()
-        );
+        let host = uri.authority().ok_or_else(|| invalid_url(&url))?.host();
+        let mut origin = format!("{}://{host}", uri.scheme_str().unwrap_or_default());
+        if let Some(proxy) = self.proxies.named(&uri) {
+            origin = format!("{origin} through the proxy {proxy}");
+        }
         let secure = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
             _ => return Err(invalid_url(&url)),
         };
+        if let Some(authorization) = self.proxies.authorization(&uri) {
+            headers.insert(http::header::PROXY_AUTHORIZATION, authorization);
+        }
         let mut message = http::Request::new(Full::new(Bytes::from_owner(Zeroizing::new(body))));
         *message.method_mut() = method;
         *message.uri_mut() = uri;
@@ -188,7 +202,7 @@ impl HttpClient {
         }
     }
 
-    fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Body>, HttpError> {
+    fn secure(&self) -> Result<&Client<HttpsConnector<Connector>, Body>, HttpError> {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
@@ -204,7 +218,7 @@ impl HttpClient {
             }
             None => schemes.enable_http1(),
         };
-        let client = builder().build(protocols.wrap_connector(connector()));
+        let client = builder().build(protocols.wrap_connector(connector(&self.proxies)));
         Ok(self.secure.get_or_init(|| client))
     }
 }
@@ -215,12 +229,12 @@ fn builder() -> hyper_util::client::legacy::Builder {
     builder
 }
 
-fn connector() -> HttpConnector {
+fn connector(proxies: &Proxies) -> Connector {
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector
+    Connector::new(connector, proxies.clone())
 }
 
 fn invalid_url(url: &str) -> HttpError {

@@ -11,6 +11,7 @@ pub mod log_file;
 pub mod nearest;
 pub mod owner;
 pub mod process;
+pub mod proxy;
 #[cfg(feature = "engine")]
 pub mod rand_core;
 pub mod random;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::Secret;
 pub use crate::base::boolean::parse as parse_bool;
 use crate::base::duration;
+use crate::base::proxy::Proxies;
 use crate::base::tls::ClientTls;
 
 /// The settings of a [`super::Client`].
@@ -17,6 +18,8 @@ pub struct ClientConfig {
     pub namespace: Option<String>,
     /// How the server is checked.
     pub tls: ClientTls,
+    /// What lies between.
+    pub proxies: Proxies,
     /// For one attempt, reading the answer included.
     pub timeout: Duration,
     /// How often a request is repeated after a failure that may pass.
@@ -30,6 +33,7 @@ impl ClientConfig {
             address: address.into(),
             namespace: None,
             tls: ClientTls::default(),
+            proxies: Proxies::default(),
             timeout: Duration::from_secs(60),
             max_retries: 2,
         }
@@ -37,7 +41,8 @@ impl ClientConfig {
 
     /// Replaces what the environment sets: `LESSOR_ADDR`, `BAO_ADDR` or `VAULT_ADDR` (the first that is set wins), and in
     /// the same way `_NAMESPACE`, `_CACERT`, `_CAPATH`, `_CACERT_BYTES`, `_TLS_SERVER_NAME`, `_SKIP_VERIFY`,
-    /// `_CLIENT_CERT`, `_CLIENT_KEY`, `_CLIENT_TIMEOUT` and `_MAX_RETRIES`. `variable` looks one up.
+    /// `_CLIENT_CERT`, `_CLIENT_KEY`, `_PROXY_ADDR`, `_HTTP_PROXY`, `_CLIENT_TIMEOUT` and `_MAX_RETRIES`; further
+    /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. `variable` looks one up.
     ///
     /// # Errors
     /// A text naming the variable that cannot be read.
@@ -70,6 +75,11 @@ impl ClientConfig {
         if let Some((name, path)) = lookup(variable, "CLIENT_KEY") {
             self.tls.client_key_pem = Some(Secret::new(read(&name, &path)?));
         }
+        // As Vault's client has it: a proxy of its own goes before the usual ones, and hears every request.
+        self.proxies = match lookup(variable, "PROXY_ADDR").or_else(|| lookup(variable, "HTTP_PROXY")) {
+            Some((name, address)) => Proxies::all(&address).map_err(|problem| format!("{name}: {problem}"))?,
+            None => Proxies::from_env(variable)?,
+        };
         if let Some((name, text)) = lookup(variable, "CLIENT_TIMEOUT") {
             let seconds = duration::parse_seconds(&text).map_err(|error| format!("{name}: {error}"))?;
             self.timeout = Duration::from_secs(seconds.max(1));
@@ -140,5 +150,25 @@ mod tests {
         assert!(token_from_env(&own).is_some());
         let bad = |name: &str| (name == "VAULT_SKIP_VERIFY").then(|| "maybe".to_owned());
         assert!(config.merge_env(&bad).unwrap_err().contains("VAULT_SKIP_VERIFY"));
+    }
+
+    #[test]
+    fn a_proxy_of_its_own_goes_before_the_usual_ones() {
+        let proxies = |set: &'static [(&str, &str)]| {
+            let mut config = ClientConfig::new("http://engine");
+            let variable =
+                |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            config.merge_env(&variable).map(|()| format!("{:?}", config.proxies))
+        };
+        assert!(proxies(&[("HTTP_PROXY", "http://usual:1")]).unwrap().contains("usual:1"));
+        let both = &[
+            ("HTTP_PROXY", "http://usual:1"),
+            ("VAULT_HTTP_PROXY", "http://old:1"),
+            ("VAULT_PROXY_ADDR", "http://own:1"),
+        ];
+        let both = proxies(both).unwrap();
+        assert!(both.contains("own:1") && !both.contains("usual") && !both.contains("old"), "{both}");
+        let error = proxies(&[("VAULT_HTTP_PROXY", "ftp://x")]).unwrap_err();
+        assert!(error.starts_with("VAULT_HTTP_PROXY: must be"), "{error}");
     }
 }

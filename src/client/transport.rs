@@ -91,7 +91,7 @@ impl Transport {
         {
             return Err(Error::Config(format!("engine namespace {namespace:?} cannot be sent as a header"), None));
         }
-        let prepared = HttpClient::new(&config.tls).and_then(|http| match scheme {
+        let prepared = HttpClient::through(&config.tls, config.proxies.clone()).and_then(|http| match scheme {
             Some("https") => http.prepare_tls().map(|()| http),
             _ => Ok(http),
         });

@@ -9,9 +9,6 @@ use crate::client::ClientConfig;
 
 /// What Vault's client understands and ours does not.
 const UNUSED_VARIABLES: &[(&str, &str)] = &[
-    ("VAULT_PROXY_ADDR", "the agent connects to the engine directly"),
-    ("VAULT_HTTP_PROXY", "the agent connects to the engine directly"),
-    ("HTTPS_PROXY", "the agent connects to the engine directly"),
     ("VAULT_RATE_LIMIT", "the agent asks no more often than leases and intervals demand"),
     ("VAULT_WRAP_TTL", "templates need the secrets themselves; a sink has wrap_ttl"),
     ("VAULT_MFA", "no login method of the agent asks for it"),

@@ -135,13 +135,13 @@ fn a_variable_may_hold_everything_plain_or_in_base64() {
             "LESSOR_AGENT_CONFIG" => Some(text.clone()),
             "VAULT_ADDR" => Some("http://engine:8200".to_owned()),
             "VAULT_LOG_LEVEL" => Some("debug".to_owned()),
-            "VAULT_PROXY_ADDR" => Some("http://proxy".to_owned()),
+            "VAULT_RATE_LIMIT" => Some("10".to_owned()),
             _ => None,
         };
         let config = load(&[], &variable).unwrap();
         assert_eq!((config.client.address.as_str(), config.templates.len()), ("http://engine:8200", 1));
         assert_eq!(config.logging.level, LevelFilter::DEBUG);
-        assert!(config.warnings[0].contains("VAULT_PROXY_ADDR has no effect"), "{:?}", config.warnings);
+        assert!(config.warnings[0].contains("VAULT_RATE_LIMIT has no effect"), "{:?}", config.warnings);
     }
     assert!(load(&[], &nothing).unwrap_err().to_string().contains("LESSOR_AGENT_CONFIG"));
 }

@@ -12,15 +12,9 @@ use crate::client::{Client, ClientConfig, read_ca_folder, token_from_env};
 /// Where Vault's program looks when nobody says.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
-/// Variables of Vault's client that would send requests another way; ignoring them would send secrets where they should not go.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("HTTP_PROXY", "requests through an HTTP proxy are not offered: unset it, or use -address"),
-    (
-        "PROXY_ADDR",
-        "requests through an HTTP proxy are not offered: unset it, or use -agent-address for an agent or proxy",
-    ),
-    ("SRV_LOOKUP", "SRV records are not looked up: unset it, and name host and port in VAULT_ADDR"),
-];
+/// A variable of Vault's client that would send requests another way; ignoring it would send secrets where they should not go.
+const UNSUPPORTED: (&str, &str) =
+    ("SRV_LOOKUP", "SRV records are not looked up: unset it, and name host and port in VAULT_ADDR");
 
 /// A client as flags and environment describe it, with the token if there is one.
 ///
@@ -63,10 +57,9 @@ pub fn token(around: &Surroundings) -> Result<Option<Secret>, Failure> {
 }
 
 fn config(values: &Values, around: &Surroundings) -> Result<ClientConfig, String> {
-    for (name, problem) in UNSUPPORTED {
-        if around.variable(name).is_some() {
-            return Err(format!("VAULT_{name}: {problem}"));
-        }
+    let (name, problem) = UNSUPPORTED;
+    if around.variable(name).is_some() {
+        return Err(format!("VAULT_{name}: {problem}"));
     }
     let mut config = ClientConfig::new(DEFAULT_ADDRESS);
     config.merge_env(&|name| (around.variables)(name))?;
@@ -130,8 +123,8 @@ mod tests {
 
     #[test]
     fn what_would_lead_elsewhere_is_refused() {
-        let error = with("", &[("VAULT_HTTP_PROXY", "http://proxy")]).unwrap_err();
-        assert!(error.starts_with("VAULT_HTTP_PROXY: "), "{error}");
+        let error = with("", &[("VAULT_SRV_LOOKUP", "1")]).unwrap_err();
+        assert!(error.starts_with("VAULT_SRV_LOOKUP: "), "{error}");
         let error = with("-client-key=/nowhere/key.pem", &[]).unwrap_err();
         assert!(error.starts_with("-client-key: cannot read /nowhere/key.pem"), "{error}");
     }
