@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Failure;
 use super::parse::Values;
 use super::surroundings::Surroundings;
-use super::token_file;
+use super::token_helper;
 use crate::base::Secret;
 use crate::client::{Client, ClientConfig, read_ca_folder, token_from_env};
 
@@ -52,7 +52,7 @@ fn finish(config: ClientConfig, around: &Surroundings) -> Result<Client, Failure
 pub fn token(around: &Surroundings) -> Result<Option<Secret>, Failure> {
     match token_from_env(&|name| (around.variables)(name)) {
         Some(token) => Ok(Some(token)),
-        None => token_file::read(around).map_err(Failure::local),
+        None => token_helper::read(around).map_err(Failure::local),
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod token_file;
+mod token_helper;
 
 pub use commands::{find, is_group};
 pub use connect::client_at;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Surroundings;
 use super::grammar::{Command, Flag, Run, Shared, exactly};
 use super::parse::Values;
-use super::token_file;
+use super::token_helper;
 use crate::base::Secret;
 
 const LOG_LEVEL: Flag =
@@ -188,7 +188,7 @@ pub fn dev_text(
 /// # Errors
 /// When it cannot be written.
 pub fn keep_token(around: &Surroundings, token: &Secret) -> Result<(), String> {
-    token_file::store(around, token)
+    token_helper::store(around, token)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::super::grammar::{Command, Flag, Shared, ask, at_least};
 use super::super::output::{self, Format, Secret};
 use super::super::request::{Ask, clean};
 use super::super::session::{Session, read_secret};
-use super::super::{Failure, Outcome, body, token_file};
+use super::super::{Failure, Outcome, body, token_helper};
 use super::{login_oidc, login_poll};
 use crate::base;
 
@@ -170,7 +170,7 @@ fn finish(session: &Session<'_>, secret: Secret) -> Outcome {
     if stored {
         let token =
             token.as_ref().ok_or_else(|| Failure::server("Error authenticating: there is no token in the answer"))?;
-        token_file::store(session.around, token).map_err(Failure::local)?;
+        token_helper::store(session.around, token).map_err(Failure::local)?;
         let table = session.format()? == Format::Table && !values.has("field") && !values.on("no-print");
         if table && session.around.variable("TOKEN").is_some() {
             session.around.say(
