@@ -207,11 +207,12 @@ async fn a_certificate_that_somebody_else_keeps_is_followed_without_a_refused_po
             apply(&client, &namespace, &next().0).await.unwrap();
             let settings = [
                 "webhook.certificate.source=secret,webhook.certificate.secretName=given".to_owned(),
-                "webhook.certificate.overlap=2s".to_owned(),
+                // As long as an API server on a busy machine may take to learn of another CA.
+                "webhook.certificate.overlap=5s".to_owned(),
             ];
             let webhook = Webhook::install(&client, &namespace, &settings).await;
             let exchanged = async {
-                for _ in 0..3 {
+                for _ in 0..2 {
                     let (secret, ca) = next();
                     apply(&client, &namespace, &secret).await.unwrap();
                     eventually("only the new CA is trusted", SOON, || async {
@@ -221,7 +222,7 @@ async fn a_certificate_that_somebody_else_keeps_is_followed_without_a_refused_po
                 }
             };
             let (refused, asked) = webhook.under_load(exchanged).await;
-            eprintln!("3 changes of CA from outside: {asked} pods looked at, {} refused", refused.len());
+            eprintln!("2 changes of CA from outside: {asked} pods looked at, {} refused", refused.len());
             assert!(refused.is_empty(), "{:#?}", &refused[..refused.len().min(5)]);
             let account = format!("system:serviceaccount:{namespace}:{namespace}-webhook");
             let may = ["auth", "can-i", "patch", "secret/given", "--namespace", &namespace, "--as", &account];

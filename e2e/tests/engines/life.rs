@@ -6,11 +6,17 @@ use lessor_e2e::eventually::eventually;
 use lessor_e2e::namespace::with_temp_ns;
 use lessor_e2e::other_engine::OtherEngine;
 use lessor_e2e::postgres::{self, Postgres};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SOON, borrowed, dropped, ready_by_approle, status};
 use crate::nothing::restart_operator;
 use crate::operator::{OPERATOR, credential};
+
+/// The longest life was found out at the making; on a busy machine a moment of it had passed by then.
+fn lives_for(seconds: u64, status: &Value) {
+    let longest = status["longestLife"].as_u64().unwrap_or_default();
+    assert!((seconds - 15..=seconds).contains(&longest), "{seconds} s: {status}");
+}
 
 /// From its making to the end of its object, with a successor in between.
 async fn a_whole_life(client: Client, namespace: String, other: &OtherEngine) {
@@ -22,7 +28,7 @@ async fn a_whole_life(client: Client, namespace: String, other: &OtherEngine) {
     session.execute("INSERT INTO notes (body) VALUES ('from another engine')", &[]).await.expect("the grant works");
     drop(session);
     let first = status(&namespace, "app-db").await;
-    assert_eq!(first["longestLife"], 60, "found out at its making: {first}");
+    lives_for(60, &first);
 
     eventually("its lease is renewed", SOON, || async {
         let now = status(&namespace, "app-db").await;
@@ -80,7 +86,7 @@ async fn a_login_that_ends_before_its_lease_is_followed_in_time() {
         let more = json!({ "rotation": { "grace": "5s" } });
         apply(&client, &namespace, &borrowed("app-db", &other, more)).await.unwrap();
         let (user, password) = credential(&client, &namespace, "app-db").await;
-        assert_eq!(status(&namespace, "app-db").await["longestLife"], 45);
+        lives_for(45, &status(&namespace, "app-db").await);
         eventually("another user follows it", SOON * 2, || async {
             let now = status(&namespace, "app-db").await;
             if now["username"] == user.as_str() { Err(now) } else { Ok(()) }
