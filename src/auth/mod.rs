@@ -15,6 +15,7 @@ use crate::wire::{Answer, Caller, Error, Guard, Request, Route, WORKLOAD_HEADER}
 pub mod approle;
 pub mod cert;
 pub mod cidr;
+mod jws;
 pub mod jwt;
 pub mod kubernetes;
 pub mod ldap;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::key::{self, ALGORITHMS, Key};
 use super::provider::Client;
+use crate::auth::jws::{ALGORITHMS, Key, KeyError};
 use crate::wire::{Error, Fields};
 
 /// How a provider's answer comes back.
@@ -123,7 +123,7 @@ impl Config {
     }
 
     /// The keys that are given as they are.
-    pub fn static_keys(&self) -> Result<Vec<Key>, key::Error> {
+    pub fn static_keys(&self) -> Result<Vec<Key>, KeyError> {
         self.jwt_validation_pubkeys.iter().map(|pem| Key::from_pem(pem)).collect()
     }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::claims::Claims;
 use super::config::Config;
-use super::key::Key;
 use super::provider::{self, Description, Http};
-use super::token::{self, Unverified};
+use crate::auth::jws::{Key, TokenError, Unverified};
 use crate::base::clock::{Clock, Timestamp, add};
 use crate::base::{Secret, telemetry};
 use crate::wire::{Error, Kind};
@@ -101,10 +100,10 @@ impl Keyring {
         }
         let known = token.key_id.is_some() && fetched.keys.iter().any(|key| key.id == token.key_id);
         if known {
-            return Err(refused(token::Error::Signature));
+            return Err(refused(TokenError::Signature));
         }
         let newer = self.current(Some(fetched.at)).await.map_err(unreachable)?;
-        token.verify(&newer.keys).ok_or_else(|| refused(token::Error::Signature))
+        token.verify(&newer.keys).ok_or_else(|| refused(TokenError::Signature))
     }
 
     /// The keys; such as were fetched after `older`, where some of that time do not do.
@@ -160,7 +159,7 @@ impl Keyring {
     }
 }
 
-fn refused(error: token::Error) -> Error {
+fn refused(error: TokenError) -> Error {
     Error::bad_request(format!("error validating token: {error}"))
 }
 

@@ -5,7 +5,6 @@ mod callback;
 mod claims;
 mod config;
 mod device;
-mod key;
 mod keyring;
 mod oidc;
 mod page;
@@ -13,7 +12,6 @@ mod pending;
 mod provider;
 mod role;
 mod routes;
-mod token;
 
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::key::Key;
+use crate::auth::jws::Key;
 use crate::base::Secret;
 use crate::base::http::{HttpClient, HttpError, HttpRequest};
 use crate::base::tls::ClientTls;

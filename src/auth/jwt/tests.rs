@@ -4,18 +4,15 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use ring::rand::SystemRandom as Entropy;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::jws::signer::Signer;
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::random::SystemRandom;
 use crate::storage::memory::Memory;
@@ -23,44 +20,11 @@ use crate::wire::Caller;
 
 const NOW: i64 = 1_700_000_000;
 
-/// What a provider signs with.
-struct Signer {
-    id: &'static str,
-    key: EcdsaKeyPair,
-}
-
-impl Signer {
-    fn new(id: &'static str) -> Self {
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &Entropy::new()).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &Entropy::new());
-        Self { id, key: key.unwrap() }
-    }
-
-    /// The prefix of a P-256 key in DER, and its point.
-    fn pem(&self) -> String {
-        let prefix = STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE").unwrap();
-        let der = [&prefix[..], &self.key.public_key().as_ref()[1..]].concat();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
-    }
-
-    fn jwk(&self) -> Value {
-        let point = self.key.public_key().as_ref();
-        json!({ "kty": "EC", "crv": "P-256", "kid": self.id, "use": "sig",
-            "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..]) })
-    }
-
-    fn sign(&self, changes: Value) -> String {
-        self.sign_as(json!({ "alg": "ES256", "kid": self.id }), changes)
-    }
-
-    fn sign_as(&self, header: Value, changes: Value) -> String {
-        let mut claims = json!({ "iss": "https://i", "sub": "sam", "aud": "lessor", "iat": NOW, "exp": NOW + 600 });
-        claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", part(&header), part(&claims));
-        let signature = self.key.sign(&Entropy::new(), signed.as_bytes()).unwrap();
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
-    }
+/// The claims of a token that is good, with some changed.
+fn claims(changes: Value) -> Value {
+    let mut claims = json!({ "iss": "https://i", "sub": "sam", "aud": "lessor", "iat": NOW, "exp": NOW + 600 });
+    claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    claims
 }
 
 /// Publishes whatever set of keys it holds; counts how often it was asked.
@@ -166,22 +130,22 @@ async fn a_given_key_lets_its_tokens_in() {
         json!({ "jwt_validation_pubkeys": [signer.pem()], "bound_issuer": "https://i", "default_role": "app" });
     let role = json!({ "groups_claim": "groups", "claim_mappings": { "mail": "email" } });
     let fixture = Fixture::new(config, role).await;
-    let login = fixture.login(&signer.sign(json!({ "groups": ["g"], "mail": "m@x" }))).await.unwrap();
+    let login = fixture.login(&signer.sign(&claims(json!({ "groups": ["g"], "mail": "m@x" })))).await.unwrap();
     assert_eq!((login.display_name.as_str(), &login.groups[..]), ("jwt-sam", &["g".to_owned()][..]));
     let expected = [("role".to_owned(), "app".to_owned()), ("email".to_owned(), "m@x".to_owned())];
     assert_eq!((login.metadata, login.alias.unwrap().name.as_str()), (expected.into(), "sam"));
     let groups = json!({ "groups": [] });
-    let none = json!({ "alg": "none" });
+    let headed = |header: Value| signer.sign_as(&header, &claims(groups.clone()));
     for (jwt, text) in [
-        (other.sign(groups.clone()), "error validating token: no known key verifies the signature"),
-        (signer.sign_as(none, groups.clone()), "signed with an algorithm that is not allowed"),
-        (signer.sign_as(json!({ "alg": "HS256" }), groups.clone()), "signed with an algorithm that is not allowed"),
-        (signer.sign_as(json!({ "alg": "RS256" }), groups.clone()), "no known key verifies"),
-        (signer.sign_as(json!({ "alg": "ES256", "crit": ["b64"] }), groups.clone()), "critical extensions"),
-        (signer.sign(json!({ "iss": "x" })), "invalid issuer"),
-        (signer.sign(json!({ "exp": NOW - 60 })), "token is expired"),
-        (signer.sign(json!({ "aud": "x" })), "invalid audience"),
-        (signer.sign(json!({})), "\"groups\" claim not found in token"),
+        (other.sign(&claims(groups.clone())), "error validating token: no known key verifies the signature"),
+        (headed(json!({ "alg": "none" })), "signed with an algorithm that is not allowed"),
+        (headed(json!({ "alg": "HS256" })), "signed with an algorithm that is not allowed"),
+        (headed(json!({ "alg": "RS256" })), "no known key verifies"),
+        (headed(json!({ "alg": "ES256", "crit": ["b64"] })), "critical extensions"),
+        (signer.sign(&claims(json!({ "iss": "x" }))), "invalid issuer"),
+        (signer.sign(&claims(json!({ "exp": NOW - 60 }))), "token is expired"),
+        (signer.sign(&claims(json!({ "aud": "x" }))), "invalid audience"),
+        (signer.sign(&claims(json!({}))), "\"groups\" claim not found in token"),
         ("abc".to_owned(), "not a signed JWT"),
         (String::new(), "missing token"),
     ] {
@@ -193,48 +157,32 @@ async fn a_given_key_lets_its_tokens_in() {
 }
 
 #[tokio::test]
-async fn ed25519_and_rsa_keys_are_read_from_pem() {
-    // The public keys of RFC 8410, section 10.1, and of one that openssl made; what is signed with them is not needed here.
-    let ed25519 = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
-    assert!(key::Key::from_pem(ed25519).is_ok());
-    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    let jwk = json!({ "keys": [
-        { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()), "alg": "EdDSA" },
-        { "kty": "oct", "k": "AAAA" }, { "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" },
-        { "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" } ] });
-    let keys = key::Key::from_jwks(jwk.to_string().as_bytes()).unwrap();
-    assert_eq!(keys.len(), 1, "what cannot verify is passed over");
-    let signature = pair.sign(b"m");
-    assert!(
-        keys[0].verifies("EdDSA", b"m", signature.as_ref()) && !keys[0].verifies("ES256", b"m", signature.as_ref())
-    );
-    assert!(!keys[0].verifies("EdDSA", b"n", signature.as_ref()));
-}
-
-#[tokio::test]
 async fn published_keys_may_change() {
     let (old, new) = (Signer::new("old"), Signer::new("new"));
     let publisher = Publisher::new(json!([old.jwk()])).await;
     let fixture = Fixture::new(json!({ "jwks_url": format!("{}/jwks", publisher.url) }), json!({})).await;
-    assert!(fixture.login(&old.sign(json!({}))).await.is_ok());
+    assert!(fixture.login(&old.sign(&claims(json!({})))).await.is_ok());
     assert_eq!(publisher.asked(), 2, "once for the configuration, once for the login");
     publisher.publish(200, json!([new.jwk()]));
-    assert!(fixture.login(&new.sign(json!({}))).await.is_err(), "not more often than every few seconds");
+    assert!(fixture.login(&new.sign(&claims(json!({})))).await.is_err(), "not more often than every few seconds");
     fixture.clock.advance(Duration::from_secs(6));
-    assert!(fixture.login(&new.sign(json!({}))).await.is_ok(), "an unknown key is looked for");
-    assert!(fixture.login(&old.sign(json!({}))).await.is_err());
+    assert!(fixture.login(&new.sign(&claims(json!({})))).await.is_ok(), "an unknown key is looked for");
+    assert!(fixture.login(&old.sign(&claims(json!({})))).await.is_err());
     let asked = publisher.asked();
     for _ in 0..20 {
-        assert!(fixture.login(&Signer::new("nonsense").sign(json!({}))).await.is_err());
+        assert!(fixture.login(&Signer::new("nonsense").sign(&claims(json!({})))).await.is_err());
     }
     assert!(publisher.asked() <= asked + 1, "nonsense does not flood the provider");
     publisher.publish(503, json!([]));
     fixture.clock.advance(Duration::from_secs(3601));
     let fresh = json!({ "iat": NOW + 3600, "exp": NOW + 7200 });
-    assert!(fixture.login(&new.sign(fresh.clone())).await.is_ok(), "a provider that is down locks nobody out");
+    assert!(fixture.login(&new.sign(&claims(fresh.clone()))).await.is_ok(), "a provider that is down locks nobody out");
     publisher.publish(200, json!([old.jwk()]));
     fixture.clock.advance(Duration::from_secs(3601));
-    assert!(fixture.login(&new.sign(fresh)).await.is_err(), "a key that was withdrawn is not believed for ever");
+    assert!(
+        fixture.login(&new.sign(&claims(fresh))).await.is_err(),
+        "a key that was withdrawn is not believed for ever"
+    );
 }
 
 #[tokio::test]
@@ -246,13 +194,13 @@ async fn a_provider_that_is_down_is_not_asked_by_every_login() {
     let fixture = Fixture::new(config, json!({})).await;
     let asked = publisher.asked();
     for _ in 0..20 {
-        let error = fixture.login(&signer.sign(json!({}))).await.unwrap_err();
+        let error = fixture.login(&signer.sign(&claims(json!({})))).await.unwrap_err();
         assert_eq!(error, "cannot fetch the keys that tokens are checked with");
     }
     assert_eq!(publisher.asked(), asked + 1);
     publisher.publish(200, json!([signer.jwk()]));
     fixture.clock.advance(Duration::from_secs(6));
-    assert!(fixture.login(&signer.sign(json!({}))).await.is_ok());
+    assert!(fixture.login(&signer.sign(&claims(json!({})))).await.is_ok());
 }
 
 #[tokio::test]
@@ -260,8 +208,8 @@ async fn a_provider_is_found_by_its_address() {
     let signer = Signer::new("a");
     let publisher = Publisher::new(json!([signer.jwk()])).await;
     let fixture = Fixture::new(json!({ "oidc_discovery_url": publisher.url }), json!({})).await;
-    assert!(fixture.login(&signer.sign(json!({ "iss": publisher.url }))).await.is_ok());
-    let error = fixture.login(&signer.sign(json!({}))).await.unwrap_err();
+    assert!(fixture.login(&signer.sign(&claims(json!({ "iss": publisher.url })))).await.is_ok());
+    let error = fixture.login(&signer.sign(&claims(json!({})))).await.unwrap_err();
     assert!(error.contains("invalid issuer"), "a provider speaks for itself only: {error}");
     let wrong =
         fixture.set("config", json!({ "oidc_discovery_url": format!("{}/x", publisher.url) })).await.unwrap_err();

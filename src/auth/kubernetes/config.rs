@@ -4,8 +4,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::PodFiles;
+use crate::auth::jws::{Key, KeyError};
 use crate::base::tls;
 use crate::wire::{Error, Fields};
+
+/// One of `pem_keys` is no key.
+#[derive(Debug, thiserror::Error)]
+#[error("key {number} of {of}: {source}")]
+pub(super) struct WrongKey {
+    number: usize,
+    of: usize,
+    source: KeyError,
+}
 
 /// The mount's configuration. It has no `Debug`, since it holds the reviewer's token.
 #[derive(Clone, Serialize, Deserialize)]
@@ -18,6 +28,9 @@ pub(super) struct Config {
     pub issuer: String,
     pub disable_iss_validation: bool,
     pub disable_local_ca_jwt: bool,
+    /// Public keys or certificates, one of which must have signed a token before it is reviewed; none for the cluster alone.
+    #[serde(default)]
+    pub pem_keys: Vec<String>,
 }
 
 impl Config {
@@ -34,6 +47,7 @@ impl Config {
             issuer: text("issuer")?,
             disable_iss_validation: fields.bool("disable_iss_validation")?.unwrap_or(true),
             disable_local_ca_jwt: fields.bool("disable_local_ca_jwt")?.unwrap_or(false),
+            pem_keys: fields.comma_list("pem_keys")?.unwrap_or_default(),
         };
         if config.kubernetes_host.is_empty() {
             return Err(Error::bad_request("no host provided"));
@@ -41,12 +55,22 @@ impl Config {
         if config.disable_local_ca_jwt && config.kubernetes_ca_cert.is_empty() {
             return Err(Error::bad_request("kubernetes_ca_cert must be given when disable_local_ca_jwt is true"));
         }
-        if fields.comma_list("pem_keys")?.is_some_and(|keys| !keys.is_empty()) {
-            return Err(Error::bad_request(
-                "\"pem_keys\" is not supported: leave it out, the cluster checks every token's signature when it reviews it",
-            ));
-        }
+        config.keys().map_err(|error| {
+            let text = format!("\"pem_keys\": {error}");
+            Error::bad_request(text).caused_by(error)
+        })?;
         Ok(config)
+    }
+
+    /// The keys that tokens must be signed with.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn keys(&self) -> Result<Vec<Key>, WrongKey> {
+        let parse = |(index, pem): (usize, &String)| {
+            Key::from_pem(pem).map_err(|source| WrongKey { number: index + 1, of: self.pem_keys.len(), source })
+        };
+        self.pem_keys.iter().enumerate().map(parse).collect()
     }
 
     /// Finds an unusable CA when it is configured rather than at the first login.
@@ -94,7 +118,7 @@ impl Config {
             "kubernetes_host": self.kubernetes_host,
             "kubernetes_ca_cert": self.kubernetes_ca_cert,
             "token_reviewer_jwt_set": !self.token_reviewer_jwt.is_empty(),
-            "pem_keys": [],
+            "pem_keys": self.pem_keys,
             "issuer": self.issuer,
             "disable_iss_validation": self.disable_iss_validation,
             "disable_local_ca_jwt": self.disable_local_ca_jwt,

@@ -8,12 +8,18 @@ use super::config::Config;
 use super::review::{self, Identity, Question};
 use super::role::{OwnerKind, Role, wrong_namespace};
 use super::{Kubernetes, role_name};
+use crate::auth::jws::{TokenError, Unverified};
 use crate::auth::{Alias, LeaseOwner, Login, Workload, cidr};
 use crate::base::Secret;
 use crate::wire::{Error, Fields, Kind};
 
 /// The issuer of tokens that is expected where validation is on and none is configured.
 const DEFAULT_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// A token that none of the configured keys signed: a forged one, or the cluster's key was changed.
+#[derive(Debug, thiserror::Error)]
+#[error("the token is not of one of \"pem_keys\"; if the cluster has a new key, add it there")]
+struct WrongSignature(#[source] TokenError);
 
 /// A reviewed token that does not belong to the ServiceAccount that it claims.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +61,7 @@ impl Kubernetes {
     fn claims(&self, jwt: &Secret, config: &Config, role: &Role) -> Result<(Claims, bool), Error> {
         let refused = |error| Error::denied().caused_by(error);
         let claims = Claims::parse(jwt).map_err(refused)?;
+        check_signature(jwt, config)?;
         claims.check_times(self.clock.now()).map_err(refused)?;
         let issuer = if config.issuer.is_empty() { DEFAULT_ISSUER } else { &config.issuer };
         if !config.disable_iss_validation && claims.issuer != issuer {
@@ -125,6 +132,19 @@ impl Kubernetes {
         let text = tokio::fs::read_to_string(&self.pod.token).await.ok()?;
         Some(text.trim().into()).filter(|token: &Secret| !token.is_empty())
     }
+}
+
+/// Whether one of the configured keys signed the token, where there are any.
+fn check_signature(jwt: &Secret, config: &Config) -> Result<(), Error> {
+    if config.pem_keys.is_empty() {
+        return Ok(());
+    }
+    let keys = config.keys().map_err(|error| {
+        Error::internal("\"pem_keys\" of the configuration cannot be read: write it anew").caused_by(error)
+    })?;
+    let token = Unverified::parse(jwt, &[]).map_err(|error| Error::denied().caused_by(error))?;
+    let refused = || Error::denied().caused_by(WrongSignature(TokenError::Signature));
+    token.verify(&keys).map(drop).ok_or_else(refused)
 }
 
 /// Pods are known from the review; for what is no pod each request says whose the lease is, which only ties it to another

@@ -11,7 +11,7 @@ const CONFIG: &[Field] = &[
     Field::text("kubernetes_host", "The API server's URL.").required(),
     Field::text("kubernetes_ca_cert", "Its authority in PEM; the pod's own when left out."),
     Field::secret("token_reviewer_jwt", "What tokens are reviewed with; the pod's own, or the reviewed one itself."),
-    Field::list("pem_keys", "Refused: the cluster checks every token's signature."),
+    Field::list("pem_keys", "Public keys or certificates in PEM: one must have signed a token before it is reviewed."),
     Field::text("issuer", "Kept and shown.").old(),
     Field::flag("disable_iss_validation", "Kept and shown: the cluster checks the issuer.").or("true").old(),
     Field::flag("disable_local_ca_jwt", "Whether the pod's own authority and token are left alone.").or("false"),

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::auth::jws::signer::Signer;
 use crate::auth::{LeaseOwner, Login, Workload};
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::telemetry;
@@ -64,13 +65,19 @@ fn accepted_pod() -> Value {
     review
 }
 
-/// A token of `ns/sa`, with the given claims changed.
-fn jwt(changes: Value) -> String {
+/// The claims of a token of `ns/sa`, with some changed.
+fn claims_with(changes: Value) -> Value {
     let mut claims = json!({"aud": ["lessor"], "exp": NOW + 600, "iss": "https://issuer",
         "kubernetes.io": {"namespace": "ns", "serviceaccount": {"name": "sa", "uid": "sa-uid"}}});
     for (name, value) in changes.as_object().unwrap() {
         claims[name] = value.clone();
     }
+    claims
+}
+
+/// A token of `ns/sa`, with the given claims changed, that nobody signed.
+fn jwt(changes: Value) -> String {
+    let claims = claims_with(changes);
     format!("e30.{}.canary-signature", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
@@ -322,6 +329,34 @@ async fn the_issuer_is_checked_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn with_keys_only_tokens_that_they_signed_are_reviewed() {
+    let (host, seen) = api_server(201, accepted(&["lessor"])).await;
+    let f = Fixture::ready(&host, json!({})).await;
+    let (first, second, other) = (Signer::new("a"), Signer::new("b"), Signer::new("a"));
+    let keys = json!([first.pem(), second.pem()]);
+    f.write("config", json!({"kubernetes_host": host, "pem_keys": keys})).await.unwrap();
+    assert_eq!(f.read("config").await["pem_keys"], keys);
+    let claims = claims_with(json!({}));
+    for signer in [&first, &second] {
+        f.login_with(signer.sign(&claims)).await.unwrap();
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2, "the cluster is asked all the same");
+    for (token, cause) in [
+        (other.sign(&claims), "not of one of \"pem_keys\""),
+        (jwt(json!({})), "not a signed JWT"),
+        (first.sign_as(&json!({"alg": "none"}), &claims), "an algorithm that is not allowed"),
+    ] {
+        let (status, text, log) = f.refused(json!({"role": "app", "jwt": token})).await;
+        assert_eq!((status, text.as_str()), (403, "permission denied"));
+        assert!(log.contains(cause), "{log}");
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2);
+    f.write("config", json!({"kubernetes_host": host})).await.unwrap();
+    assert_eq!(f.read("config").await["pem_keys"], json!([]));
+    f.login_with(other.sign(&claims)).await.unwrap();
+}
+
+#[tokio::test]
 async fn configuration_is_checked_when_it_is_written() {
     let f = Fixture::new();
     let host = "https://127.0.0.1:1";
@@ -338,7 +373,10 @@ async fn configuration_is_checked_when_it_is_written() {
             json!({"kubernetes_host": host, "kubernetes_ca_cert": "x"}),
             "\"kubernetes_ca_cert\": the CA certificate holds no",
         ),
-        (json!({"kubernetes_host": host, "pem_keys": ["k"]}), "\"pem_keys\" is not supported"),
+        (
+            json!({"kubernetes_host": host, "pem_keys": [Signer::new("").pem(), "k"]}),
+            "\"pem_keys\": key 2 of 2: it is neither a public key nor a certificate in PEM",
+        ),
     ] {
         let (status, text) = f.write("config", body.clone()).await.unwrap_err();
         assert!(status == 400 && text.starts_with(expected), "{body}: {text}");

@@ -12,8 +12,7 @@ use x509_parser::public_key::PublicKey;
 use crate::base::tls;
 
 /// The algorithms of `jwt_supported_algs`: signatures of a public key only, so that no key can be taken for a shared secret.
-pub(super) const ALGORITHMS: &[&str] =
-    &["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512", "EdDSA"];
+pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512", "EdDSA"];
 
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
@@ -21,16 +20,18 @@ const ED25519: &str = "1.3.101.112";
 
 /// Why a text is no key.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     #[error("it is neither a public key nor a certificate in PEM")]
     NotPem,
     #[error("the key is of a kind that is not offered: use RSA, the curves P-256 or P-384, or Ed25519")]
     Kind,
+    #[error("the key has {0} bits: use an RSA key of 2048 to 8192")]
+    Size(usize),
 }
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
+pub struct Key {
     /// A JWK's `kid`.
     pub id: Option<String>,
     /// A JWK's `alg`: the only one that it may be used with.
@@ -49,6 +50,16 @@ enum Material {
     P256(Vec<u8>),
     P384(Vec<u8>),
     Ed25519(Vec<u8>),
+}
+
+impl Material {
+    /// Finds a key that no signature is taken of.
+    fn check_size(&self) -> Result<(), Error> {
+        let Self::Rsa { n, .. } = self else { return Ok(()) };
+        let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);
+        let bits = n.len() * 8 - unused;
+        if (2048..=8192).contains(&bits) { Ok(()) } else { Err(Error::Size(bits)) }
+    }
 }
 
 /// A JWK as it is published; whatever else it says is not needed to verify.
@@ -92,6 +103,7 @@ impl Key {
             _ if info.algorithm.algorithm.to_id_string() == ED25519 => Material::Ed25519(bits),
             _ => return Err(Error::Kind),
         };
+        material.check_size()?;
         Ok(Self { id: None, algorithm: None, material })
     }
 
@@ -155,4 +167,52 @@ fn rsa_scheme(algorithm: &str) -> Option<&'static ring::RsaParameters> {
 fn trimmed(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number[zeros..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use self::ring::{Ed25519KeyPair, KeyPair as _};
+    use super::*;
+
+    #[test]
+    fn keys_are_read_from_pem() {
+        // The public key of RFC 8410, section 10.1; what is signed with it is not needed here.
+        let ed25519 = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+        assert!(Key::from_pem(ed25519).is_ok());
+        assert!(matches!(Key::from_pem("x"), Err(Error::NotPem)));
+    }
+
+    #[test]
+    fn a_certificate_stands_for_its_key() {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["sa".to_owned()]).unwrap().self_signed(&pair).unwrap();
+        let of = |pem: &str| Key::from_pem(pem).unwrap();
+        assert_eq!(of(&certificate.pem()), of(&pair.public_key_pem()));
+    }
+
+    #[test]
+    fn an_rsa_key_that_is_too_short_is_refused() {
+        let short = Material::Rsa { n: vec![0x80; 128], e: vec![1, 0, 1] };
+        assert_eq!(
+            short.check_size().unwrap_err().to_string(),
+            "the key has 1024 bits: use an RSA key of 2048 to 8192"
+        );
+        assert!(Material::Rsa { n: vec![0x80; 256], e: vec![1, 0, 1] }.check_size().is_ok());
+    }
+
+    #[test]
+    fn keys_that_cannot_verify_are_passed_over() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let jwks = json!({ "keys": [
+            { "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()), "alg": "EdDSA" },
+            { "kty": "oct", "k": "AAAA" }, { "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" },
+            { "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" } ] });
+        let keys = Key::from_jwks(jwks.to_string().as_bytes()).unwrap();
+        assert_eq!(keys.len(), 1);
+        let signature = pair.sign(b"m");
+        let verifies = |algorithm, message: &[u8]| keys[0].verifies(algorithm, message, signature.as_ref());
+        assert!(verifies("EdDSA", b"m") && !verifies("ES256", b"m") && !verifies("EdDSA", b"n"));
+    }
 }

@@ -10,7 +10,7 @@ use crate::base::Secret;
 
 /// Why a token is refused. The texts reach the caller and the log; they hold nothing of the token.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum Error {
+pub enum Error {
     #[error("the token is not a signed JWT")]
     NotAJwt,
     #[error("the token's claims are not a JSON object")]
@@ -31,7 +31,7 @@ struct Header {
 }
 
 /// A token whose signature was not verified yet.
-pub(super) struct Unverified {
+pub struct Unverified {
     pub key_id: Option<String>,
     algorithm: String,
     signed: Secret,
