@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use p521::ecdsa::signature::Verifier as _;
 use ring::signature as ring;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -16,6 +17,7 @@ pub const ALGORITHMS: &[&str] = &["RS256", "RS384", "RS512", "ES256", "ES384", "
 
 const P256: &str = "1.2.840.10045.3.1.7";
 const P384: &str = "1.3.132.0.34";
+const P521: &str = "1.3.132.0.35";
 const ED25519: &str = "1.3.101.112";
 
 /// Why a text is no key.
@@ -23,7 +25,7 @@ const ED25519: &str = "1.3.101.112";
 pub enum Error {
     #[error("it is neither a public key nor a certificate in PEM")]
     NotPem,
-    #[error("the key is of a kind that is not offered: use RSA, the curves P-256 or P-384, or Ed25519")]
+    #[error("the key is of a kind that is not offered: use RSA, the curves P-256, P-384 or P-521, or Ed25519")]
     Kind,
     #[error("the key has {0} bits: use an RSA key of 2048 to 8192")]
     Size(usize),
@@ -49,6 +51,7 @@ enum Material {
     /// Uncompressed points.
     P256(Vec<u8>),
     P384(Vec<u8>),
+    P521(Vec<u8>),
     Ed25519(Vec<u8>),
 }
 
@@ -100,6 +103,7 @@ impl Key {
             (Ok(PublicKey::RSA(rsa)), _) => Material::Rsa { n: trimmed(rsa.modulus), e: trimmed(rsa.exponent) },
             (Ok(PublicKey::EC(_)), Some(P256)) => Material::P256(bits),
             (Ok(PublicKey::EC(_)), Some(P384)) => Material::P384(bits),
+            (Ok(PublicKey::EC(_)), Some(P521)) => Material::P521(bits),
             _ if info.algorithm.algorithm.to_id_string() == ED25519 => Material::Ed25519(bits),
             _ => return Err(Error::Kind),
         };
@@ -126,6 +130,7 @@ impl Key {
             ("RSA", _) => Material::Rsa { n: trimmed(&bytes(jwk.n)?), e: trimmed(&bytes(jwk.e)?) },
             ("EC", Some("P-256")) => Material::P256(point(32)?),
             ("EC", Some("P-384")) => Material::P384(point(48)?),
+            ("EC", Some("P-521")) => Material::P521(point(66)?),
             ("OKP", Some("Ed25519")) => Material::Ed25519(bytes(jwk.x)?),
             _ => return None,
         };
@@ -145,10 +150,18 @@ impl Key {
                 .is_some_and(|scheme| ring::RsaPublicKeyComponents { n, e }.verify(scheme, message, signature).is_ok()),
             (Material::P256(point), "ES256") => of(&ring::ECDSA_P256_SHA256_FIXED, point),
             (Material::P384(point), "ES384") => of(&ring::ECDSA_P384_SHA384_FIXED, point),
+            (Material::P521(point), "ES512") => verifies_p521(point, message, signature),
             (Material::Ed25519(key), "EdDSA") => of(&ring::ED25519, key),
             _ => false,
         }
     }
+}
+
+/// ECDSA on the curve P-521 with SHA-512; the signature is R and S, 66 bytes each (RFC 7518, section 3.4).
+fn verifies_p521(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point);
+    let signature = p521::ecdsa::Signature::from_slice(signature);
+    key.is_ok_and(|key| signature.is_ok_and(|signature| key.verify(message, &signature).is_ok()))
 }
 
 fn rsa_scheme(algorithm: &str) -> Option<&'static ring::RsaParameters> {
@@ -171,6 +184,7 @@ fn trimmed(number: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
 
     use self::ring::{Ed25519KeyPair, KeyPair as _};
@@ -182,6 +196,40 @@ mod tests {
         let ed25519 = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
         assert!(Key::from_pem(ed25519).is_ok());
         assert!(matches!(Key::from_pem("x"), Err(Error::NotPem)));
+    }
+
+    /// The example of RFC 7515, appendix A.4: its key, what is signed, and the signature.
+    const A4: (&str, &str, &str, &str) = (
+        "AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk",
+        "ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2",
+        "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA",
+        "AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn",
+    );
+
+    #[test]
+    fn es512_is_verified() {
+        let (x, y, message, signature) = A4;
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let jwks = json!({ "keys": [{ "kty": "EC", "crv": "P-521", "x": x, "y": y }] });
+        let published = Key::from_jwks(jwks.to_string().as_bytes()).unwrap().remove(0);
+        // The prefix of a P-521 key in DER, and the point.
+        let prefix = STANDARD.decode("MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAA==").unwrap();
+        let point = [&[4][..], &URL_SAFE_NO_PAD.decode(x).unwrap(), &URL_SAFE_NO_PAD.decode(y).unwrap()].concat();
+        let der = STANDARD.encode([prefix, point].concat());
+        let given = Key::from_pem(&format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n")).unwrap();
+        assert_eq!(given, published);
+        assert!(given.verifies("ES512", message.as_bytes(), &signature));
+        assert!(!given.verifies("ES512", b"another", &signature));
+        assert!(!given.verifies("ES384", message.as_bytes(), &signature));
+        assert!(!given.verifies("ES512", message.as_bytes(), &signature[1..]));
+    }
+
+    #[test]
+    fn a_point_that_is_not_on_its_curve_verifies_nothing() {
+        let jwks = json!({ "keys": [{ "kty": "EC", "crv": "P-521",
+            "x": URL_SAFE_NO_PAD.encode([1; 66]), "y": URL_SAFE_NO_PAD.encode([1; 66]) }] });
+        let keys = Key::from_jwks(jwks.to_string().as_bytes()).unwrap();
+        assert!(!keys[0].verifies("ES512", b"m", &[1; 132]));
     }
 
     #[test]
