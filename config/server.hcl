@@ -21,6 +21,15 @@ listener "tcp" {
   # sys/generate-root-token.
   # disable_unauthed_rekey_endpoints         = true
   # disable_unauthed_generate_root_endpoints = true
+
+  # What one caller may take from the others; these are the defaults. A zero is no limit, but for headers and between requests, where
+  # it is http_read_timeout, and for max_request_size, where it is the default; a negative max_request_size is none.
+  # http_read_header_timeout = "10s"
+  # http_read_timeout        = "30s"      # for a body
+  # http_write_timeout       = 0          # from the headers until the answer was taken
+  # http_idle_timeout        = "5m"       # between two requests
+  # max_request_size         = 33554432   # bytes
+  # max_connections          = 4096       # above, those between two requests are closed first
 }
 
 # What protects the storage's key: 32 bytes, raw, in hex or in base64, such as `openssl rand -base64 32` prints. Without this

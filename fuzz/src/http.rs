@@ -25,7 +25,7 @@ pub(crate) fn request(data: &[u8]) {
         .body(Body::from(body.to_vec()));
     let Ok(request) = request else { return };
     // The body is there already, so nothing has to be waited for.
-    let Some(Ok(incoming)) = ask::read(request, None, String::new()).now_or_never() else { return };
+    let Some(Ok(incoming)) = ask::read(request, None, String::new(), body.len()).now_or_never() else { return };
     assert!(incoming.operation != Operation::List || !incoming.path.ends_with('/'));
     read_all(&incoming.fields);
 }

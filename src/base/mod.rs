@@ -2,6 +2,8 @@
 
 pub mod boolean;
 pub mod clock;
+#[cfg(any(feature = "engine", feature = "operator"))]
+pub mod connection;
 pub mod duration;
 pub mod gate;
 pub mod glob;

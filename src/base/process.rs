@@ -1,4 +1,4 @@
-//! What this process uses, as the kernel tells it: for metrics.
+//! What this process uses, as the kernel tells it, and how many files it may open.
 
 /// The kernel's clock tick in `/proc`, seconds: Linux has 100 a second on every platform that is built for.
 const TICK: f64 = 0.01;
@@ -11,6 +11,18 @@ pub fn resident_bytes() -> Option<u64> {
 /// User and system time so far, in seconds; `None` where there is no `/proc`.
 pub fn processor_seconds() -> Option<f64> {
     processor(&std::fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// Lets the process open as many files, connections among them, as it may at most: the limit that it starts with is often 1024,
+/// for programs that know no other. The number, or `None` for no limit.
+#[cfg(feature = "engine")]
+pub fn lift_open_files() -> Option<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(_) => current,
+    }
 }
 
 fn resident(status: &str) -> Option<u64> {

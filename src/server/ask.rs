@@ -10,14 +10,11 @@ use crate::base::Secret;
 use crate::engine::request::{Headers, Incoming};
 use crate::wire::{Error, Fields, Kind, Operation, WORKLOAD_HEADER};
 
-/// Largest body (vault-api.md 0.1).
-const BODY_LIMIT: usize = 32 << 20;
-
-/// Reads a request whose path begins with `/v1/`; `id` will name it.
+/// Reads a request whose path begins with `/v1/`, with a body of no more than `limit` bytes; `id` will name it.
 ///
 /// # Errors
 /// 400, 404, 405, 413 or 415 as vault-api.md 0.1 has them.
-pub async fn read(request: Request<Body>, peer: Option<Peer>, id: String) -> Result<Incoming, Error> {
+pub async fn read(request: Request<Body>, peer: Option<Peer>, id: String, limit: usize) -> Result<Incoming, Error> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().strip_prefix("/v1/").ok_or_else(Error::not_found)?;
     let path = percent_encoding::percent_decode_str(path)
@@ -37,7 +34,9 @@ pub async fn read(request: Request<Body>, peer: Option<Peer>, id: String) -> Res
         query.remove(name);
     }
     let fields = match operation {
-        Operation::Write | Operation::Patch => body_fields(operation, &parts.headers, body).await?,
+        Operation::Write | Operation::Patch => {
+            body_fields(operation, &parts.headers, Limited::new(body, limit)).await?
+        }
         _ => query.into(),
     };
     let text = |name: &str| Some(parts.headers.get(name)?.to_str().ok()?.to_owned()).filter(|text| !text.is_empty());
@@ -86,13 +85,13 @@ fn token(headers: &HeaderMap) -> Option<Secret> {
     direct.or_else(bearer).map(Secret::from)
 }
 
-async fn body_fields(operation: Operation, headers: &HeaderMap, body: Body) -> Result<Fields, Error> {
+async fn body_fields(operation: Operation, headers: &HeaderMap, body: Limited<Body>) -> Result<Fields, Error> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if operation == Operation::Patch && kind != "application/merge-patch+json" {
         return Err(Error::new(Kind::MediaType, "PATCH requires Content-Type application/merge-patch+json"));
     }
-    let bytes = match Limited::new(body, BODY_LIMIT).collect().await {
+    let bytes = match body.collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             return Err(Error::new(Kind::TooLarge, "http: request body too large"));
@@ -158,7 +157,7 @@ mod tests {
     }
 
     async fn ask(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Result<Incoming, Error> {
-        read(request(method, uri, headers, body), None, String::new()).await
+        read(request(method, uri, headers, body), None, String::new(), 64).await
     }
 
     #[tokio::test]
@@ -219,5 +218,7 @@ mod tests {
         assert_eq!(error.to_string(), "failed to decode JSON input: invalid character 'c'");
         let error = ask("POST", "/v1/a", &[], "{\"a\": 1").await.unwrap_err();
         assert_eq!(error.to_string(), "failed to decode JSON input: unexpected end of JSON input");
+        let error = ask("POST", "/v1/a", &[], &format!("{{\"k\": \"{}\"}}", "v".repeat(64))).await.unwrap_err();
+        assert_eq!((error.status(), error.to_string().as_str()), (413, "http: request body too large"));
     }
 }

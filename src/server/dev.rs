@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Access;
+use super::Rules;
 use super::config::sanitized;
 use super::dev_tls::Certificate;
 use super::listen::Listener;
@@ -124,6 +124,6 @@ impl Dev {
     /// # Errors
     /// When serving fails.
     pub async fn serve(self) -> Result<(), Failure> {
-        serve(self.engine, vec![(self.listener, Access::default())], self.shutdown).await
+        serve(self.engine, vec![(self.listener, Rules::default())], self.shutdown).await
     }
 }

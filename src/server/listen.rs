@@ -6,27 +6,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
+use axum::body::Body;
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+use super::{Rules, Shared, answer_one};
+use crate::base::Clock;
+use crate::base::connection::{Terms, Turns, converse};
+use crate::base::shutdown::Shutdown;
 
 /// Longest TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Accepted connections that wait for the server to take them.
-const BACKLOG: usize = 64;
-
 /// Wait after the system refused to accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A listener for `axum::serve`.
+/// A socket that connections come in by.
 pub struct Listener {
+    socket: TcpListener,
     address: SocketAddr,
-    ready: mpsc::Receiver<(Stream, SocketAddr)>,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
@@ -35,66 +39,101 @@ impl Listener {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let (sender, ready) = mpsc::channel(BACKLOG);
-        tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), sender));
-        Ok(Self { address, ready })
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, tls: tls.map(TlsAcceptor::from) })
     }
 
     /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// Answers until `stop` is requested, and whatever was asked until then.
+    pub(super) async fn serve(self, shared: Shared, rules: Rules, clock: Arc<dyn Clock>, stop: Shutdown) {
+        let turns = Arc::new(Turns::new(rules.bounds.connections));
+        let server = Arc::new(Server { shared, rules, clock, turns, tls: self.tls, stop: stop.clone() });
+        let mut connections = JoinSet::new();
+        // Nothing but the stop may interrupt it: whoever waits for a turn would be hung up on.
+        while let Some(accepted) = tokio::select! {
+            () = stop.requested() => None,
+            accepted = accept(&self.socket, &server) => Some(accepted),
+        } {
+            connections.spawn(server.clone().serve(accepted));
+            while connections.try_join_next().is_some() {}
+        }
+        drop(self.socket);
+        while connections.join_next().await.is_some() {}
+    }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, ready: mpsc::Sender<(Stream, SocketAddr)>) {
+/// A client and its turn.
+struct Accepted {
+    stream: TcpStream,
+    address: SocketAddr,
+    turn: OwnedSemaphorePermit,
+}
+
+async fn accept(socket: &TcpListener, server: &Server) -> Accepted {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = ready.closed() => return,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        match socket.accept().await {
+            Ok((stream, address)) => {
+                // Nobody closes the turns, so there is always one in the end.
+                if let Some(turn) = server.turns.take().await {
+                    return Accepted { stream, address, turn };
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+                server.clock.sleep(ACCEPT_PAUSE).await;
             }
-        };
-        // Answers are small and complete: waiting to fill a packet only adds latency.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = tls.clone() else {
-            let _ = ready.send((Stream::Plain(stream), peer)).await;
-            continue;
-        };
-        let ready = ready.clone();
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let _ = ready.send((Stream::Tls(Box::new(stream)), peer)).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
-            }
-        });
+        }
     }
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    type Addr = SocketAddr;
+/// What the connections of a listener share.
+struct Server {
+    shared: Shared,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    turns: Arc<Turns>,
+    tls: Option<TlsAcceptor>,
+    stop: Shutdown,
+}
 
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // The accepting task ends only with the runtime.
-            None => std::future::pending().await,
+impl Server {
+    async fn serve(self: Arc<Self>, accepted: Accepted) {
+        let Accepted { stream, address, turn: _turn } = accepted;
+        // Answers are small and complete: waiting to fill a packet only adds latency.
+        let _ = stream.set_nodelay(true);
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                let secured = tokio::select! {
+                    secured = tls.accept(stream) => secured,
+                    () = self.clock.sleep(HANDSHAKE) => {
+                        tracing::debug!(peer = %address, "TLS handshake took too long");
+                        return;
+                    }
+                };
+                match secured {
+                    Ok(stream) => Stream::Tls(Box::new(stream)),
+                    Err(error) => {
+                        tracing::debug!(peer = %address, %error, "TLS handshake failed");
+                        return;
+                    }
+                }
+            }
+        };
+        let peer = Peer { address, certificates: stream.certificates() };
+        let answer = |request: Request<hyper::body::Incoming>| {
+            answer_one(self.shared.clone(), self.rules, Some(peer.clone()), request.map(Body::new))
+        };
+        let (waits, clock) = (self.rules.bounds.waits, &*self.clock);
+        let terms = Terms { waits, clock, turns: &self.turns, stop: &self.stop };
+        if let Err(error) = converse(stream, answer, terms).await {
+            tracing::debug!(peer = %address, %error, "a connection broke");
         }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
     }
 }
 
@@ -107,23 +146,23 @@ pub struct Peer {
     pub certificates: Arc<[Vec<u8>]>,
 }
 
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        let shown = match stream.io() {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => stream.get_ref().1.peer_certificates(),
-        };
-        let certificates = shown.unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect();
-        Self { address: *stream.remote_addr(), certificates }
-    }
-}
-
 /// A connection, encrypted or not.
-pub enum Stream {
+enum Stream {
     /// Loopback, or TLS ends elsewhere.
     Plain(TcpStream),
     /// TLS ends here.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// What the client showed of itself.
+    fn certificates(&self) -> Arc<[Vec<u8>]> {
+        let shown = match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates(),
+        };
+        shown.unwrap_or_default().iter().map(|certificate| certificate.to_vec()).collect()
+    }
 }
 
 impl AsyncRead for Stream {

@@ -8,6 +8,7 @@ pub mod dev;
 mod dev_tls;
 pub mod error;
 pub mod listen;
+pub mod rules;
 pub mod run;
 
 #[cfg(test)]
@@ -17,19 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse as _, Response};
-use axum::{Extension, Router};
 use http::{Request, StatusCode, header};
 
+pub use self::rules::{Access, Bounds, Rules};
 use crate::base::Random;
 use crate::engine::Engine;
 use crate::engine::request::{Incoming, Reply};
 use crate::wire::{Error, Kind};
-
-/// How long a request may take to be sent (vault-api.md 0.1): without an end, callers without a token could fill the memory with
-/// bodies that are never whole.
-const SENDING: Duration = Duration::from_secs(90);
 
 /// What every request needs.
 #[derive(Clone)]
@@ -38,38 +34,8 @@ struct Shared {
     random: Arc<dyn Random>,
 }
 
-/// What a listener lets through without a token.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Access {
-    /// `sys/metrics`.
-    pub open_metrics: bool,
-    /// Whether rekeying takes a token besides the shares.
-    pub closed_rekey: bool,
-    /// Whether generating a root token takes a token besides the shares.
-    pub closed_generate_root: bool,
-}
-
-impl Access {
-    /// Whether this listener leaves a path to its twin that takes a token.
-    fn closes(&self, path: &str) -> bool {
-        let rekeys = path.starts_with("sys/rekey/") || path.starts_with("sys/rekey-recovery-key/");
-        // A backup takes a token wherever it is.
-        (self.closed_rekey && rekeys && !path.ends_with("backup"))
-            || (self.closed_generate_root && path.starts_with("sys/generate-root/"))
-    }
-}
-
-/// The whole route list: everything below `/v1/` is the engine's to answer.
-pub fn router(engine: Arc<Engine>, random: Arc<dyn Random>) -> Router {
-    Router::new().fallback(serve).with_state(Shared { engine, random })
-}
-
-async fn serve(
-    State(shared): State<Shared>,
-    peer: Option<Extension<ConnectInfo<listen::Peer>>>,
-    access: Option<Extension<Access>>,
-    request: Request<Body>,
-) -> Response {
+/// Answers one request: everything below `/v1/` is the engine's to answer.
+async fn answer_one(shared: Shared, rules: Rules, peer: Option<listen::Peer>, request: Request<Body>) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if let Some(clean) = cleaned(&path) {
         return redirect(&clean);
@@ -81,10 +47,9 @@ async fn serve(
     let origin = cors::allowed(&cors, request.headers());
     let namespace = request.headers().get("x-vault-namespace").cloned();
     let id = shared.random.uuid();
-    let access = access.map(|Extension(access)| access).unwrap_or_default();
-    let asking = ask::read(request, peer.map(|Extension(ConnectInfo(peer))| peer), id.clone());
-    let late = |_| Err(Error::bad_request(format!("the request was not sent within {} s", SENDING.as_secs())));
-    let asked = tokio::time::timeout(SENDING, asking).await.unwrap_or_else(late);
+    let Rules { access, bounds } = rules;
+    let asking = ask::read(request, peer, id.clone(), bounds.body);
+    let asked = within(bounds.body_within, asking).await;
     let counted = asked.as_ref().ok().and_then(|asked| Some((shared.engine.counted_path(asked)?, asked.address)));
     let result = match asked {
         Ok(incoming) if access.closes(&incoming.path) => Err(Error::silent(Kind::Unsupported)),
@@ -105,6 +70,16 @@ async fn serve(
         response.headers_mut().insert("x-vault-namespace", namespace);
     }
     response
+}
+
+/// What comes of `asking`, unless it takes longer than it may.
+async fn within(
+    limit: Option<Duration>,
+    asking: impl Future<Output = Result<Incoming, Error>>,
+) -> Result<Incoming, Error> {
+    let Some(limit) = limit else { return asking.await };
+    let late = |_| Err(Error::bad_request(format!("the request was not sent within {} s", limit.as_secs())));
+    tokio::time::timeout(limit, asking).await.unwrap_or_else(late)
 }
 
 /// Answers in a task of its own: a client that hangs up must not cut a change in two, of which the store has the one half

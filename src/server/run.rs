@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::config::{ClientCertificates, Config, SealConfig, StorageConfig};
-use super::listen::{Listener, Peer};
-use super::{Access, router};
+use super::listen::Listener;
+use super::{Rules, Shared};
 use crate::base::clock::SystemClock;
+use crate::base::process::lift_open_files;
 use crate::base::random::SystemRandom;
 use crate::base::shutdown::Shutdown;
 use crate::base::tls;
@@ -35,6 +35,15 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("configuration: {warning}");
+    }
+    let connections =
+        config.listeners.iter().map(|listener| listener.rules.bounds.connections).fold(0, usize::saturating_add);
+    if let Some(files) = lift_open_files().filter(|files| *files < connections as u64) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than max_connections says: raise the limit, or lower that"
+        );
     }
     let raw: Arc<dyn Backend> = match &config.storage {
         StorageConfig::Embedded { path } => Arc::new(Embedded::open(path).await?),
@@ -79,7 +88,7 @@ pub async fn server(config: Config, shutdown: Shutdown) -> Result<(), Failure> {
         };
         let bound = Listener::bind(listener.address, tls).await.map_err(|e| cannot_listen(listener.address, e))?;
         tracing::info!(address = %bound.address(), tls = listener.tls.is_some(), "listening");
-        listeners.push((bound, listener.access));
+        listeners.push((bound, listener.rules));
     }
     engine.start().await?;
     serve(engine, listeners, shutdown).await
@@ -102,18 +111,14 @@ fn reopen_on_hangup(engine: Arc<Engine>) -> std::io::Result<()> {
 
 pub(super) async fn serve(
     engine: Arc<Engine>,
-    listeners: Vec<(Listener, Access)>,
+    listeners: Vec<(Listener, Rules)>,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
     reopen_on_hangup(engine.clone())?;
-    let router = router(engine.clone(), Arc::new(SystemRandom));
+    let shared = Shared { engine: engine.clone(), random: Arc::new(SystemRandom) };
     let mut servers = tokio::task::JoinSet::new();
-    for (listener, access) in listeners {
-        let service = router.clone().layer(Extension(access)).into_make_service_with_connect_info::<Peer>();
-        let stop = shutdown.clone();
-        servers.spawn(async move {
-            axum::serve(listener, service).with_graceful_shutdown(async move { stop.requested().await }).await
-        });
+    for (listener, rules) in listeners {
+        servers.spawn(listener.serve(shared.clone(), rules, Arc::new(SystemClock), shutdown.clone()));
     }
     shutdown.requested().await;
     let drained = async { while servers.join_next().await.is_some() {} };

@@ -1,6 +1,5 @@
 //! The HTTPS server: reviews, probes and metrics on one port; it stops without dropping a review.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,8 @@ use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -20,6 +17,7 @@ use super::Settings;
 use super::admission::review;
 use super::certs::Resolver;
 use super::metrics::Metrics;
+use crate::base::connection::{Terms, Turns, Waits, converse};
 use crate::base::shutdown::{self, Shutdown};
 use crate::base::telemetry::chain;
 use crate::base::{Clock, tls};
@@ -31,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longer than the 90 s after which API servers close unused connections themselves: a server that closes first may do so
 /// just when a review comes, and Go's client sends no POST again.
 const IDLE: Duration = Duration::from_secs(300);
+/// For the headers of a review, and for all of it with its answer: API servers wait 30 s for a webhook at most.
+const WAITS: Waits =
+    Waits { head: Some(Duration::from_secs(10)), answer: Some(Duration::from_secs(60)), idle: Some(IDLE) };
+/// An API server opens some; whoever else is let in by the network shall not fill the memory.
+const CONNECTIONS: usize = 1024;
 /// For reviews that are being answered when everything else has stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 
@@ -56,7 +59,7 @@ impl Server {
     /// When no TLS configuration can be made.
     pub async fn run(self, listener: TcpListener, stop: Shutdown) -> Result<(), tls::Error> {
         let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(Arc::clone(&self.resolver) as _)?));
-        let server = Arc::new(self);
+        let (server, turns) = (Arc::new(self), Arc::new(Turns::new(CONNECTIONS)));
         // Asks the connections to end, where `stop` only asks them to tell their clients.
         let (finish, finishing) = shutdown::channel();
         let mut connections = JoinSet::new();
@@ -65,24 +68,16 @@ impl Server {
             server.clock.sleep(server.drain).await;
         };
         tokio::pin!(drained);
-        loop {
-            tokio::select! {
-                () = &mut drained => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let connection = Connection {
-                            server: Arc::clone(&server), stop: stop.clone(), finish: finishing.clone(),
-                        };
-                        connections.spawn(connection.serve(acceptor.clone(), stream));
-                    }
-                    Err(error) => {
-                        // Out of file descriptors, mostly: some connection will end.
-                        tracing::warn!(error = chain(&error), "cannot accept a connection");
-                        server.clock.sleep(Duration::from_millis(100)).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-            }
+        // Nothing but the end may interrupt it: whoever waits for a turn would be hung up on.
+        while let Some((stream, turn)) = tokio::select! {
+            () = &mut drained => None,
+            accepted = accept(&listener, &turns, &*server.clock) => Some(accepted),
+        } {
+            let (server, turns) = (Arc::clone(&server), Arc::clone(&turns));
+            let (stop, finish) = (stop.clone(), finishing.clone());
+            let connection = Connection { server, turns, stop, finish, _turn: turn };
+            connections.spawn(connection.serve(acceptor.clone(), stream));
+            while connections.try_join_next().is_some() {}
         }
         drop(listener);
         finish.stop();
@@ -97,8 +92,28 @@ impl Server {
 
 struct Connection {
     server: Arc<Server>,
+    turns: Arc<Turns>,
     stop: Shutdown,
     finish: Shutdown,
+    _turn: OwnedSemaphorePermit,
+}
+
+async fn accept(listener: &TcpListener, turns: &Turns, clock: &dyn Clock) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Nobody closes the turns, so there is always one in the end.
+                if let Some(turn) = turns.take().await {
+                    return (stream, turn);
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: some connection will end.
+                tracing::warn!(error = chain(&error), "cannot accept a connection");
+                clock.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 impl Connection {
@@ -117,26 +132,15 @@ impl Connection {
                 return;
             }
         };
-        let service = service_fn(|request| async {
+        let answer = |request| async {
             let mut response = self.answer(request).await;
             if self.stop.is_requested() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.finish.requested() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            response
         };
-        if let Err(error) = ended {
+        let (clock, turns, stop) = (&*self.server.clock, &*self.turns, &self.finish);
+        if let Err(error) = converse(stream, answer, Terms { waits: WAITS, clock, turns, stop }).await {
             tracing::debug!(error = chain(&error), "a connection broke");
         }
     }

@@ -2,11 +2,13 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{foreign, unknown};
+use crate::base::connection::Waits;
 use crate::base::hcl::{Block, Error};
 use crate::base::tls::Versions;
-use crate::server::Access;
+use crate::server::{Access, Bounds, Rules};
 
 const KNOWN: &[&str] = &[
     "address",
@@ -18,6 +20,12 @@ const KNOWN: &[&str] = &[
     "tls_max_version",
     "tls_min_version",
     "tls_require_and_verify_client_cert",
+    "http_idle_timeout",
+    "http_read_header_timeout",
+    "http_read_timeout",
+    "http_write_timeout",
+    "max_connections",
+    "max_request_size",
     "telemetry",
     "disable_unauthed_rekey_endpoints",
     "disable_unauthed_generate_root_endpoints",
@@ -33,9 +41,9 @@ pub struct ListenerConfig {
     pub address: SocketAddr,
     /// None: plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// What it answers without a token: `unauthenticated_metrics_access`, `disable_unauthed_rekey_endpoints` and
-    /// `disable_unauthed_generate_root_endpoints`.
-    pub access: Access,
+    /// What it answers without a token (`unauthenticated_metrics_access`, `disable_unauthed_rekey_endpoints` and
+    /// `disable_unauthed_generate_root_endpoints`), and how much.
+    pub rules: Rules,
 }
 
 /// The server's certificate, PEM.
@@ -106,7 +114,39 @@ fn one(block: &Block<'_>, warnings: &mut Vec<String>) -> Result<ListenerConfig, 
         warnings.extend(unknown(&telemetry, &["unauthenticated_metrics_access"], "listener.telemetry."));
         access.open_metrics |= telemetry.bool("unauthenticated_metrics_access")?.unwrap_or(false);
     }
-    Ok(ListenerConfig { address, tls, access })
+    Ok(ListenerConfig { address, tls, rules: Rules { access, bounds: bounds(block)? } })
+}
+
+/// `http_…_timeout`, `max_request_size` and `max_connections`.
+fn bounds(block: &Block<'_>) -> Result<Bounds, Error> {
+    let default = Bounds::default();
+    // As in Go: 0 is no limit, but for headers and between requests the one for reading.
+    let wait = |key: &str, default: Option<Duration>, zero: Option<Duration>| {
+        Ok::<_, Error>(match block.seconds(key)? {
+            None => default,
+            Some(0) => zero,
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+        })
+    };
+    let body_within = wait("http_read_timeout", default.body_within, None)?;
+    let waits = Waits {
+        head: wait("http_read_header_timeout", default.waits.head, body_within)?,
+        answer: wait("http_write_timeout", default.waits.answer, None)?,
+        idle: wait("http_idle_timeout", default.waits.idle, body_within)?,
+    };
+    let is_unlimited = block.string("max_request_size")?.is_some_and(|text| text.trim().starts_with('-'));
+    let body = if is_unlimited { None } else { block.count("max_request_size")?.or(Some(0)) };
+    let body = match body {
+        None => usize::MAX,
+        Some(0) => default.body,
+        Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
+    };
+    let connections = match block.count("max_connections")? {
+        None => default.connections,
+        Some(0) => return Err(block.error_at("max_connections", "\"max_connections\" must be at least 1")),
+        Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
+    };
+    Ok(Bounds { waits, body_within, body, connections })
 }
 
 /// `tls_min_version` and `tls_max_version`. Versions before 1.2 are spoken in no case, so a minimum below it asks for nothing.
@@ -141,5 +181,41 @@ fn client_certificates(block: &Block<'_>) -> Result<ClientCertificates, Error> {
         )),
         (false, true, _) => Ok(ClientCertificates::Ignored),
         (false, false, _) => Ok(ClientCertificates::Asked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hcl::Document;
+
+    fn read(settings: &str) -> Result<Bounds, String> {
+        let text = format!("listener \"tcp\" {{\ntls_disable = true\n{settings}\n}}");
+        let document = Document::parse(&text).unwrap();
+        let mut warnings = Vec::new();
+        let listeners = super::read(&document.root(), &mut warnings).map_err(|error| error.to_string())?;
+        assert_eq!(warnings, Vec::<String>::new());
+        Ok(listeners[0].rules.bounds)
+    }
+
+    #[test]
+    fn limits_are_vaults_and_are_read_as_vault_reads_them() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(read("").unwrap(), Bounds::default());
+        let all = "http_read_header_timeout = \"2s\"\nhttp_read_timeout = \"1m\"\nhttp_write_timeout = 3\n\
+                   http_idle_timeout = \"1h\"\nmax_request_size = 1024\nmax_connections = 7";
+        let waits = Waits { head: seconds(2), answer: seconds(3), idle: seconds(3600) };
+        assert_eq!(read(all).unwrap(), Bounds { waits, body_within: seconds(60), body: 1024, connections: 7 });
+        let none = read("http_read_header_timeout = 0\nhttp_idle_timeout = 0\nmax_request_size = -1").unwrap();
+        assert_eq!((none.waits.head, none.waits.idle, none.body), (seconds(30), seconds(30), usize::MAX));
+        assert_eq!(read("max_request_size = 0\nhttp_read_timeout = \"0\"").unwrap().body_within, None);
+        for (wrong, key) in [
+            ("http_read_timeout = \"soon\"", "\"http_read_timeout\" must be a duration"),
+            ("max_request_size = \"big\"", "\"max_request_size\" must be a whole number"),
+            ("max_connections = 0", "\"max_connections\" must be at least 1"),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(key) && error.starts_with("line 3"), "{error}");
+        }
     }
 }

@@ -180,7 +180,7 @@ mod tests {
             parse(&minimal("max_lease_ttl = \"24h\"\ndefault_lease_ttl = 3600\ndisable_mlock = true")).unwrap();
         assert_eq!(config.listeners[0].address.port(), 8200);
         assert!(config.listeners[0].tls.is_none());
-        assert!(!config.listeners[0].access.open_metrics);
+        assert!(!config.listeners[0].rules.access.open_metrics);
         assert_eq!(config.limits, Limits { default_ttl: 3600, max_ttl: 86_400 });
         assert!(matches!(config.storage, StorageConfig::Embedded { path } if path == Path::new("/data")));
         assert!(config.warnings.is_empty());
@@ -204,7 +204,7 @@ mod tests {
     fn a_listener_may_open_the_metrics() {
         let open = "tls_disable = true telemetry { unauthenticated_metrics_access = true }";
         let config = parse(&minimal("").replace("tls_disable = true", open)).unwrap();
-        assert!(config.listeners[0].access.open_metrics);
+        assert!(config.listeners[0].rules.access.open_metrics);
         assert_eq!(config.warnings, Vec::<String>::new());
         let typo = parse(&minimal("").replace("tls_disable = true", &open.replace("access", "acces"))).unwrap();
         assert!(typo.warnings[0].contains("listener.telemetry.unauthenticated_metrics_acces"), "{:?}", typo.warnings);

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::extract::State;
 use http::Request;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::*;
@@ -15,7 +16,8 @@ use crate::engine::bootstrap::Plan;
 use crate::engine::core::Settings;
 use crate::engine::seal::shamir::Scheme;
 use crate::engine::seal::{SealKey, Sealing, StaticSeal};
-use crate::server::Shared;
+use crate::server::listen::Listener;
+use crate::server::{Access, Bounds, Rules, Shared, answer_one};
 use crate::storage::memory::Memory;
 use crate::storage::{Backend, Entry, Error, Event, Txn};
 
@@ -81,7 +83,7 @@ impl Bench {
     async fn answer(&self, method: &str, path: &str, token: &str, body: Body) -> u16 {
         let request = Request::builder().method(method).uri(format!("/v1/{path}")).header("x-vault-token", token);
         let request = request.body(body).unwrap();
-        crate::server::serve(State(self.shared.clone()), None, None, request).await.status().as_u16()
+        answer_one(self.shared.clone(), Rules::default(), None, request).await.status().as_u16()
     }
 }
 
@@ -90,6 +92,44 @@ async fn a_body_that_never_ends_is_not_waited_for() {
     let bench = Bench::new().await;
     let endless = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::convert::Infallible>>());
     assert_eq!(bench.answer("POST", "sys/wrapping/wrap", "", endless).await, 400);
+}
+
+#[tokio::test]
+async fn a_listener_keeps_to_its_bounds() {
+    let bench = Bench::new().await;
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
+    let address = listener.address();
+    let mut bounds = Bounds { body: 16, connections: 1, ..Bounds::default() };
+    bounds.waits.head = Some(Duration::from_secs(1));
+    let rules = Rules { access: Access::default(), bounds };
+    let (stop, stopping) = shutdown::channel();
+    let served = tokio::spawn(listener.serve(bench.shared.clone(), rules, Arc::new(SystemClock), stopping));
+    let ask = async |request: &str, ends: bool| {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let mut length = client.read(&mut answer).await.unwrap_or_default();
+        while ends && length < answer.len() {
+            match client.read(&mut answer[length..]).await {
+                Ok(more) if more > 0 => length += more,
+                _ => break,
+            }
+        }
+        (client, String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    let (_, slow) = ask("GET /v1/sys/health HTTP/1.1\r\nhost: a\r\n", true).await;
+    assert_eq!(slow, "", "headers that never end are not answered");
+    let body = "{\"input\": \"0123456789\"}";
+    let large = format!("POST /v1/sys/tools/hash HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    assert!(ask(&large, false).await.1.starts_with("HTTP/1.1 413"));
+    let whole = "GET /v1/sys/health HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (mut first, answer) = ask(whole, false).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(ask(whole, false).await.1.starts_with("HTTP/1.1 200"), "the first, which nobody uses, gives way");
+    let mut rest = Vec::new();
+    first.read_to_end(&mut rest).await.unwrap();
+    stop.stop();
+    served.await.unwrap();
 }
 
 #[tokio::test]

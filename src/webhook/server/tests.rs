@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use http::HeaderMap;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::base::clock::{ManualClock, SystemClock, Timestamp};
@@ -115,6 +116,32 @@ async fn another_certificate_is_shown_without_a_restart() {
     assert!(send(&client(&first.ca), running.address, Method::GET, "/healthz", Vec::new()).await.is_none());
     let kept = send(&old, running.address, Method::GET, "/healthz", Vec::new()).await;
     assert!(kept.is_some(), "a connection from before goes on");
+}
+
+#[tokio::test]
+async fn a_connection_that_brings_no_whole_request_is_closed() {
+    let identity = identity();
+    let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+    let running = start(&identity, Arc::new(clock.clone()), Duration::ZERO).await;
+    let trust =
+        ClientTls { ca_pem: Some(identity.ca.clone()), server_name: Some("localhost".into()), ..ClientTls::default() };
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls::client_config(&trust).unwrap()));
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut slow = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    // Answered, so the handshake is over on either side.
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(slow.read(&mut [0; 1024]).await.unwrap() > 0);
+    slow.write_all(b"POST /mutate HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let ended = slow.read_to_end(&mut rest);
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            _ = &mut ended => break,
+            () = tokio::task::yield_now() => clock.advance(Duration::from_secs(1)),
+        }
+    }
+    assert!(rest.is_empty());
 }
 
 #[tokio::test]
