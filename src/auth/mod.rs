@@ -174,6 +174,14 @@ pub trait Method: Send + Sync {
         None
     }
 
+    /// A path in the one spelling of its names. Roles and users are kept in lower case, and found in any case.
+    ///
+    /// # Errors
+    /// What the store says.
+    async fn names(&self, path: &str) -> Result<Names, Error> {
+        Ok(Names { path: path.to_lowercase(), in_any_case: true })
+    }
+
     /// Whether a token that this method made may still be prolonged, and the groups of its owner by now ([`Login::groups`])
     /// where the method can tell them without a login: a group's policies must not outlive membership for as long as a token
     /// is renewed.
@@ -183,6 +191,15 @@ pub trait Method: Send + Sync {
     async fn check_renewal(&self, _renewal: &Renewal<'_>) -> Result<Option<Vec<String>>, Error> {
         Ok(None)
     }
+}
+
+/// A path below a method's mount, as policies are asked about it besides the spelling that was sent.
+#[derive(Debug)]
+pub struct Names {
+    /// In the one spelling.
+    pub path: String,
+    /// Whether that is lower case, which rules in any case are about.
+    pub in_any_case: bool,
 }
 
 /// A token that is to be prolonged.

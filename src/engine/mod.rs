@@ -29,6 +29,7 @@ pub mod rotation;
 mod routes;
 pub mod seal;
 mod session;
+mod spelling;
 pub mod status;
 mod sys;
 pub mod token;

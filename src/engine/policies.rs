@@ -35,6 +35,11 @@ impl Access {
         Ok(Self { root: false, acl: Acl::new(&parsed?) })
     }
 
+    /// The same for paths whose names are taken in any case, from that segment on ([`Acl::in_any_case`]).
+    pub fn in_any_case(&self, from: usize) -> Self {
+        Self { root: self.root, acl: self.acl.in_any_case(from) }
+    }
+
     /// Whether everything is allowed.
     pub fn is_root(&self) -> bool {
         self.root

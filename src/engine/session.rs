@@ -21,6 +21,13 @@ pub(super) struct Session {
     above: Option<Above>,
 }
 
+/// A request that policies are to judge.
+struct Asked<'a> {
+    session: &'a Session,
+    incoming: &'a Incoming,
+    guard: Guard,
+}
+
 /// The namespace of a token that acts in one below.
 struct Above {
     core: Arc<Core>,
@@ -144,19 +151,34 @@ impl Core {
         // Most routes take no notice of a slash at the end, which therefore leads past no rule about the path without it.
         let (path, bare) = (incoming.path.as_str(), incoming.path.trim_end_matches('/'));
         let is_ruled = bare != path && session.access.has_rule(&session.path(bare));
-        let may = self.allows(session, incoming, guard, path).await?
-            && (!is_ruled || self.allows(session, incoming, guard, bare).await?);
+        let asked = Asked { session, incoming, guard };
+        let may = self.allows(&asked, &session.access, path).await?
+            && (!is_ruled || self.allows(&asked, &session.access, bare).await?)
+            && self.allows_every_spelling(&asked, bare).await?;
         if may { Ok(()) } else { Err(Error::listed(Kind::Denied, "permission denied")) }
     }
 
+    /// Whether the policies allow a request also where they name what it asks about in another spelling.
+    async fn allows_every_spelling(&self, asked: &Asked<'_>, path: &str) -> Result<bool, Error> {
+        let Some(spelling) = self.spelling(path).await? else { return Ok(true) };
+        let session = asked.session;
+        let lead = session.above.as_ref().map_or(0, |above| above.lead.matches('/').count());
+        let any_case = spelling.lower_from.map(|from| session.access.in_any_case(lead + from));
+        let access = any_case.as_ref().unwrap_or(&session.access);
+        let named = session.path(&spelling.path);
+        let is_ruled = access.has_rule(&named) || access.has_rule(&format!("{named}/"));
+        Ok(!is_ruled || self.allows(asked, access, &spelling.path).await?)
+    }
+
     /// Whether the policies allow a request if this is its path.
-    async fn allows(&self, session: &Session, incoming: &Incoming, guard: Guard, path: &str) -> Result<bool, Error> {
+    async fn allows(&self, asked: &Asked<'_>, access: &Access, path: &str) -> Result<bool, Error> {
+        let Asked { session, incoming, guard } = asked;
         let Incoming { operation, fields, .. } = incoming;
         let named = session.path(path);
         let wrap = wrapping::wanted(incoming)?;
         let allowed = match operation {
             // Asking the plug-in costs a read, so only where the answer matters.
-            Operation::Write => match session.access.may_write(&named, fields, wrap) {
+            Operation::Write => match access.may_write(&named, fields, wrap) {
                 (true, true) => true,
                 (false, false) => false,
                 (create, update) => {
@@ -167,9 +189,9 @@ impl Core {
                     }
                 }
             },
-            operation => session.access.may(*operation, &named, fields, wrap),
+            operation => access.may(*operation, &named, fields, wrap),
         };
-        Ok(allowed && (guard != Guard::Sudo || session.has_sudo(path)))
+        Ok(allowed && (*guard != Guard::Sudo || access.has_sudo(&named)))
     }
 
     /// Whether a write would update something. What has no notion of it (`sys`, tokens) counts as existing, as in Vault.

@@ -19,7 +19,7 @@ use self::login::Person;
 use self::people::{Group, User};
 use super::objects::Objects;
 use super::token_params::normal_policies;
-use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, TokenParams, cidr};
+use super::{Alias, LeaseOwner, Login, Method, Names, Outcome, Renewal, Setup, Spec, TokenParams, cidr};
 use crate::base::Random;
 use crate::wire::{Error, Fields, Operation, Request, Route};
 
@@ -83,6 +83,16 @@ impl Method for LdapMethod {
             Some(("groups", name)) => Ok(self.groups.get(&self.normal(name).await?).await?.is_some()),
             _ => Ok(true),
         }
+    }
+
+    async fn names(&self, path: &str) -> Result<Names, Error> {
+        let in_any_case = !self.configs.get(ONLY).await?.unwrap_or_default().case_sensitive_names;
+        Ok(match path.split_once('/') {
+            Some((folder @ ("users" | "groups"), name)) => {
+                Names { path: format!("{folder}/{}", self.normal(name).await?), in_any_case }
+            }
+            _ => Names { path: path.to_owned(), in_any_case: false },
+        })
     }
 
     // Whatever the configuration says: a spelling more must not be five guesses more.

@@ -1,5 +1,6 @@
 //! Several policies taken together: which rule a path has, and what it lets pass.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -26,16 +27,28 @@ impl Acl {
     /// Merges policies as they are for the caller of whom `lookup` tells.
     pub fn for_caller(policies: &[Arc<Policy>], lookup: &Lookup<'_>) -> Self {
         let expanded: Vec<_> = policies.iter().flat_map(|policy| policy.expanded(lookup)).collect();
-        let mut merged: BTreeMap<&Pattern, Rule> = BTreeMap::new();
         let plain = policies.iter().flat_map(|policy| &policy.rules);
-        for (pattern, rule) in plain.chain(&expanded) {
+        Self::merged(plain.chain(&expanded).map(|(pattern, rule)| (Cow::Borrowed(pattern), rule)))
+    }
+
+    /// The same rules, from that segment of their paths on for names in any case: those that differ in nothing else are merged
+    /// as if they were one path's. The paths that it is asked about are in lower case there.
+    pub fn in_any_case(&self, from: usize) -> Self {
+        let exact = self.exact.iter().map(|(path, rule)| (Pattern::of_path(path), rule));
+        let patterns = self.patterns.iter().map(|(pattern, rule)| (pattern.clone(), rule));
+        Self::merged(exact.chain(patterns).map(|(pattern, rule)| (Cow::Owned(pattern.in_any_case(from)), rule)))
+    }
+
+    fn merged<'a>(rules: impl Iterator<Item = (Cow<'a, Pattern>, &'a Rule)>) -> Self {
+        let mut merged: BTreeMap<Cow<'_, Pattern>, Rule> = BTreeMap::new();
+        for (pattern, rule) in rules {
             merged.entry(pattern).and_modify(|known| known.merge(rule)).or_insert_with(|| rule.clone());
         }
         let mut acl = Self::default();
         for (pattern, rule) in merged.into_iter().rev() {
             match pattern.exact() {
                 Some(path) => drop(acl.exact.insert(path.to_owned(), rule)),
-                None => acl.patterns.push((pattern.clone(), rule)),
+                None => acl.patterns.push((pattern.into_owned(), rule)),
             }
         }
         acl

@@ -24,6 +24,15 @@ impl Pattern {
         }
         let path = path.strip_prefix('/').unwrap_or(path);
         let (text, prefix) = path.strip_suffix('*').map_or((path, false), |text| (text, true));
+        Ok(Self::of(text.to_owned(), prefix))
+    }
+
+    /// The pattern of one path.
+    pub fn of_path(path: &str) -> Self {
+        Self { text: path.to_owned(), prefix: false, wildcard: None, plus_segments: 0 }
+    }
+
+    fn of(text: String, prefix: bool) -> Self {
         let (mut at, mut first, mut plus_segments) = (0, None, 0);
         for segment in text.split('/') {
             if segment == "+" {
@@ -33,7 +42,12 @@ impl Pattern {
             at += segment.len() + 1;
         }
         let wildcard = first.or(prefix.then_some(text.len()));
-        Ok(Self { text: text.to_owned(), prefix, wildcard, plus_segments })
+        Self { text, prefix, wildcard, plus_segments }
+    }
+
+    /// The pattern for paths that are in lower case from that segment on.
+    pub fn in_any_case(&self, from: usize) -> Self {
+        Self::of(lower_from(&self.text, from), self.prefix)
     }
 
     /// The one path that an exact pattern means.
@@ -78,6 +92,13 @@ impl Pattern {
         let first = self.wildcard.unwrap_or(usize::MAX);
         (first, Reverse(self.prefix), Reverse(self.plus_segments), self.text.len(), &self.text)
     }
+}
+
+/// A path whose segments are in lower case, but for the first ones.
+fn lower_from(path: &str, from: usize) -> String {
+    let segments = path.split('/').enumerate();
+    let lower = |(at, segment): (usize, &str)| if at < from { segment.to_owned() } else { segment.to_lowercase() };
+    segments.map(lower).collect::<Vec<_>>().join("/")
 }
 
 impl Ord for Pattern {

@@ -182,3 +182,22 @@ proptest! {
         let _ = Policy::parse("p", &text);
     }
 }
+
+#[test]
+fn rules_about_names_count_in_any_case() {
+    let acl = acl(&[r#"
+        path "auth/Pass/users/*" { capabilities = ["read", "update"] }
+        path "auth/Pass/users/Admin" { capabilities = ["deny"] }
+        path "auth/Pass/users/Bob" { capabilities = ["read"] }
+        path "auth/Pass/users/bob" { capabilities = ["delete"] }
+        path "auth/pass/users/sam" { capabilities = ["deny"] }
+        path "auth/+/USERS/+/Password" { capabilities = ["update"] }"#]);
+    let folded = acl.in_any_case(2);
+    let may = |path: &str, verb| folded.allows(path, verb, &Fields::default());
+    assert!(reads(&acl, "auth/Pass/users/admin") && !may("auth/Pass/users/admin", Verb::Read), "a deny counts");
+    assert!(may("auth/Pass/users/bob", Verb::Read) && may("auth/Pass/users/bob", Verb::Delete));
+    assert!(!may("auth/Pass/users/bob", Verb::Update), "the rule of the name counts, not that of all names");
+    assert!(may("auth/Pass/users/sam", Verb::Update), "another mount's rule means nothing");
+    assert!(may("auth/Pass/users/sam/password", Verb::Update));
+    assert!(may("auth/other/users/sam/password", Verb::Update));
+}

@@ -108,3 +108,54 @@ async fn a_role_id_is_locked_by_wrong_secret_ids() {
     }
     assert_eq!(login(&secret).await, 403);
 }
+
+#[tokio::test]
+async fn no_spelling_of_a_name_leads_past_a_rule() {
+    let server = Server::start().await;
+    assert_eq!(server.root("POST", "sys/auth/pass", json!({ "type": "userpass" })).await.status, 204);
+    assert_eq!(server.root("POST", "sys/auth/apps", json!({ "type": "approle" })).await.status, 204);
+    let password = json!({ "password": "p" });
+    for name in ["admin", "sam"] {
+        assert_eq!(server.root("POST", &format!("auth/pass/users/{name}"), password.clone()).await.status, 204);
+    }
+    let all = "[\"create\", \"read\", \"update\", \"delete\"]";
+    let mut policy = String::new();
+    for (folder, kept) in [
+        ("auth/pass/users", "admin"),
+        ("auth/apps/role", "ADMIN"),
+        ("sys/policies/acl", "admin"),
+        ("sys/policy", "admin"),
+        ("identity/entity/name", "Admin"),
+        ("identity/group/name", "admin"),
+    ] {
+        policy += &format!(
+            "path \"{folder}/*\" {{ capabilities = {all} }}\npath \"{folder}/{kept}\" {{ capabilities = [\"deny\"] }}\n"
+        );
+    }
+    policy += &format!(
+        "path \"auth/pass/users/admin/password\" {{ capabilities = [\"deny\"] }}\n\
+        path \"secret/data/*\" {{ capabilities = {all} }}\npath \"secret/data/admin\" {{ capabilities = [\"deny\"] }}"
+    );
+    let token = server.token_with("names", &policy).await;
+    let text = json!({ "policy": "" });
+    for (path, body) in [
+        ("auth/pass/users/NAME", &password),
+        ("auth/pass/users/NAME/password", &password),
+        ("auth/apps/role/NAME", &Value::Null),
+        ("sys/policies/acl/NAME", &text),
+        ("sys/policy/NAME", &text),
+        ("identity/entity/name/NAME", &Value::Null),
+        ("identity/group/name/NAME", &Value::Null),
+    ] {
+        for name in ["admin", "Admin", "aDMIN"] {
+            let status = server.ask(&token, "POST", &path.replace("NAME", name), body.clone()).await.status;
+            assert_eq!(status, 403, "{path} {name}");
+        }
+        for name in ["sam", "Sam"] {
+            let status = server.ask(&token, "POST", &path.replace("NAME", name), body.clone()).await.status;
+            assert_ne!(status, 403, "{path} {name}");
+        }
+    }
+    let stored = server.ask(&token, "POST", "secret/data/Admin", json!({ "data": { "k": "v" } })).await;
+    assert_eq!(stored.status, 200, "secrets differ by case, as in Vault");
+}
