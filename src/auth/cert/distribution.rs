@@ -8,9 +8,8 @@ use rustls_pki_types::CertificateDer;
 use super::Cert;
 use super::crl::{Crl, Read, Source};
 use crate::base::clock::add;
-use crate::base::http::{HttpClient, HttpError, HttpRequest};
+use crate::base::http::{HttpError, HttpRequest};
 use crate::base::telemetry;
-use crate::base::tls::ClientTls;
 use crate::wire::{Answer, Error, Fields, Kind};
 
 /// How long a server has.
@@ -90,10 +89,9 @@ impl Cert {
 
     async fn fetch(&self, url: &str) -> Result<Read, Problem> {
         let unreachable = |source| Problem::Unreachable { url: url.to_owned(), source };
-        let client = HttpClient::new(&ClientTls::default()).map_err(unreachable)?;
         let (headers, body) = (HeaderMap::new(), Vec::new());
         let request = HttpRequest { method: Method::GET, url: url.to_owned(), headers, body, timeout: TIMEOUT };
-        let answer = client.send(request).await.map_err(unreachable)?;
+        let answer = self.http().map_err(unreachable)?.send(request).await.map_err(unreachable)?;
         if !answer.status.is_success() {
             return Err(Problem::Status { url: url.to_owned(), status: answer.status });
         }

@@ -11,7 +11,7 @@ mod routes;
 mod shown;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ use self::role::Role;
 use self::shown::Shown;
 use super::objects::Objects;
 use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, cidr, role_name};
+use crate::base::http::{HttpClient, HttpError};
+use crate::base::tls::ClientTls;
 use crate::base::{Clock, telemetry};
 use crate::storage::View;
 use crate::wire::{Answer, Caller, Error, Fields, Operation, Request, Route};
@@ -39,6 +41,7 @@ fn open(setup: Setup) -> Arc<dyn Method> {
         mount: setup.mount,
         fetching: Default::default(),
         answers: Answers::default(),
+        http: OnceLock::new(),
     })
 }
 
@@ -51,6 +54,8 @@ struct Cert {
     /// One at a time looks for newer revocation lists.
     fetching: tokio::sync::Mutex<()>,
     answers: Answers,
+    /// For responders and lists: one, because each reads the system's authorities anew.
+    http: OnceLock<HttpClient>,
 }
 
 /// The mount's settings.
@@ -133,6 +138,14 @@ impl Method for Cert {
 }
 
 impl Cert {
+    fn http(&self) -> Result<&HttpClient, HttpError> {
+        if let Some(client) = self.http.get() {
+            return Ok(client);
+        }
+        let client = HttpClient::new(&ClientTls::default())?;
+        Ok(self.http.get_or_init(|| client))
+    }
+
     async fn config(&self) -> Result<Config, Error> {
         Ok(self.view.get("config").await?.map(|(config, _)| config).unwrap_or_default())
     }

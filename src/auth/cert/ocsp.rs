@@ -41,12 +41,13 @@ pub(super) enum Problem {
     Stale,
 }
 
-/// What a responder knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a responder knows. Of what several say the greatest counts: that one does not know says nothing against what another
+/// knows, and one that says no outweighs all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
+    Unknown,
     Good,
     Revoked,
-    Unknown,
 }
 
 /// A certificate that is asked about.

@@ -15,9 +15,8 @@ use super::ocsp::{Answer, Problem, Question, Rules, Status};
 use super::role::Role;
 use super::shown::Shown;
 use crate::base::Timestamp;
-use crate::base::http::{HttpClient, HttpError, HttpRequest};
+use crate::base::http::{HttpError, HttpRequest};
 use crate::base::telemetry;
-use crate::base::tls::ClientTls;
 use crate::wire::Error;
 
 /// How long a responder has.
@@ -102,15 +101,13 @@ impl Cert {
             false => role.ocsp.ocsp_servers_override.clone(),
         };
         let most = self.config().await?.ocsp_cache_size;
-        let mut best = None;
+        let mut best: Option<Answer> = None;
         for url in servers {
-            match ask(&url, &question, &rules).await {
+            match self.ask(&url, &question, &rules).await {
                 Ok(answer) => {
-                    best = Some(answer.status);
-                    // One that says no outweighs all others.
-                    let enough = answer.status == Status::Revoked || !role.ocsp.ocsp_query_all_servers;
-                    if answer.status != Status::Unknown && enough {
-                        self.answers.keep(question, &answer, now, most);
+                    let is_enough = is_enough(answer.status, role.ocsp.ocsp_query_all_servers);
+                    best = Some(weightier(best, answer));
+                    if is_enough {
                         break;
                     }
                 }
@@ -119,22 +116,37 @@ impl Cert {
                 }
             }
         }
-        Ok(best)
+        if let Some(known) = best.as_ref().filter(|best| best.status != Status::Unknown) {
+            self.answers.keep(question, known, now, most);
+        }
+        Ok(best.map(|best| best.status))
+    }
+
+    async fn ask(&self, url: &str, question: &Question, rules: &Rules<'_>) -> Result<Answer, Silence> {
+        let unreachable = |source| Silence::Unreachable { url: url.to_owned(), source };
+        let kind = HeaderValue::from_static("application/ocsp-request");
+        let (headers, body) = (HeaderMap::from_iter([(CONTENT_TYPE, kind)]), question.request());
+        let request = HttpRequest { method: Method::POST, url: url.to_owned(), headers, body, timeout: TIMEOUT };
+        let answer = self.http().map_err(unreachable)?.send(request).await.map_err(unreachable)?;
+        if !answer.status.is_success() {
+            return Err(Silence::Status { url: url.to_owned(), status: answer.status });
+        }
+        let worthless = |source| Silence::Worthless { url: url.to_owned(), source };
+        question.judge(&answer.body, rules).map_err(worthless)
     }
 }
 
-async fn ask(url: &str, question: &Question, rules: &Rules<'_>) -> Result<Answer, Silence> {
-    let unreachable = |source| Silence::Unreachable { url: url.to_owned(), source };
-    let client = HttpClient::new(&ClientTls::default()).map_err(unreachable)?;
-    let kind = HeaderValue::from_static("application/ocsp-request");
-    let (headers, body) = (HeaderMap::from_iter([(CONTENT_TYPE, kind)]), question.request());
-    let request = HttpRequest { method: Method::POST, url: url.to_owned(), headers, body, timeout: TIMEOUT };
-    let answer = client.send(request).await.map_err(unreachable)?;
-    if !answer.status.is_success() {
-        return Err(Silence::Status { url: url.to_owned(), status: answer.status });
+/// Of two answers the one that counts; of equal ones the first.
+fn weightier(best: Option<Answer>, answer: Answer) -> Answer {
+    match best {
+        Some(best) if best.status >= answer.status => best,
+        _ => answer,
     }
-    let worthless = |source| Silence::Worthless { url: url.to_owned(), source };
-    question.judge(&answer.body, rules).map_err(worthless)
+}
+
+/// Whether nobody else need be asked.
+fn is_enough(status: Status, all: bool) -> bool {
+    status == Status::Revoked || (status == Status::Good && !all)
 }
 
 fn issuer_of<'a>(
@@ -158,4 +170,38 @@ fn servers_in(certificate: &X509Certificate<'_>) -> Vec<String> {
         }
     }
     servers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of the answers of several responders, and how many of them were asked.
+    fn asked(answers: &[Status], all: bool) -> (Option<Status>, usize) {
+        let (mut best, mut count) = (None, 0);
+        for status in answers.iter().copied() {
+            count += 1;
+            best = Some(weightier(best, Answer { status, until: None }));
+            if is_enough(status, all) {
+                break;
+            }
+        }
+        (best.map(|best| best.status), count)
+    }
+
+    #[test]
+    fn who_does_not_know_says_nothing_against_who_does() {
+        use Status::{Good, Revoked, Unknown};
+        for (answers, all, expected, count) in [
+            (&[Good, Unknown][..], true, Some(Good), 2),
+            (&[Unknown, Good, Unknown], true, Some(Good), 3),
+            (&[Good, Revoked, Good], true, Some(Revoked), 2),
+            (&[Good, Revoked], false, Some(Good), 1),
+            (&[Unknown, Revoked], false, Some(Revoked), 2),
+            (&[Unknown], true, Some(Unknown), 1),
+            (&[], true, None, 0),
+        ] {
+            assert_eq!(asked(answers, all), (expected, count), "{answers:?}");
+        }
+    }
 }

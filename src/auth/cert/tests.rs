@@ -80,6 +80,7 @@ impl Fixture {
             mount: "cert".into(),
             fetching: Default::default(),
             answers: Answers::default(),
+            http: OnceLock::new(),
         };
         Self { method, clock }
     }

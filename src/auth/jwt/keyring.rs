@@ -1,6 +1,7 @@
 //! The keys of one configuration: fetched once, kept, and fetched anew when a token names a key that is not there.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::claims::Claims;
@@ -8,6 +9,7 @@ use super::config::Config;
 use super::provider::{self, Description, Http};
 use crate::auth::jws::{Key, TokenError, Unverified};
 use crate::base::clock::{Clock, Timestamp, add};
+use crate::base::http::HttpError;
 use crate::base::{Secret, telemetry};
 use crate::wire::{Error, Kind};
 
@@ -21,6 +23,8 @@ pub(super) struct Keyring {
     config: Config,
     clock: Arc<dyn Clock>,
     kept: tokio::sync::Mutex<Kept>,
+    /// By the authority that servers are checked against, PEM. Kept, because each reads the system's authorities anew.
+    clients: Mutex<BTreeMap<String, Arc<Http>>>,
 }
 
 #[derive(Default)]
@@ -40,7 +44,7 @@ struct Fetched {
 
 impl Keyring {
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock, kept: Default::default() }
+        Self { config, clock, kept: Default::default(), clients: Default::default() }
     }
 
     pub fn config(&self) -> &Config {
@@ -48,9 +52,19 @@ impl Keyring {
     }
 
     /// A client for the provider.
-    pub fn http(&self) -> Result<Http, Error> {
-        Http::new(&self.config.oidc_discovery_ca_pem)
+    pub fn http(&self) -> Result<Arc<Http>, Error> {
+        self.client(&self.config.oidc_discovery_ca_pem)
             .map_err(|error| Error::internal("cannot use \"oidc_discovery_ca_pem\"").caused_by(error))
+    }
+
+    fn client(&self, ca: &str) -> Result<Arc<Http>, HttpError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(ca) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(Http::new(ca)?);
+        clients.insert(ca.to_owned(), client.clone());
+        Ok(client)
     }
 
     /// The description of the provider.
@@ -139,7 +153,7 @@ impl Keyring {
 
     async fn fetch(&self, now: Timestamp) -> Result<Fetched, provider::Error> {
         let client = |url: &str, ca: &str| {
-            Http::new(ca).map_err(|source| provider::Error::Unreachable { url: url.to_owned(), source })
+            self.client(ca).map_err(|source| provider::Error::Unreachable { url: url.to_owned(), source })
         };
         let issuer = &self.config.oidc_discovery_url;
         let (mut keys, mut provider) = (Vec::new(), None);
@@ -165,4 +179,18 @@ fn refused(error: TokenError) -> Error {
 
 fn unreachable(error: provider::Error) -> Error {
     Error::new(Kind::Upstream, "cannot fetch the keys that tokens are checked with").caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::SystemClock;
+
+    #[test]
+    fn clients_are_made_once_for_each_authority() {
+        let keyring = Keyring::new(Config::default(), Arc::new(SystemClock));
+        let (first, again) = (keyring.client("").unwrap(), keyring.http().unwrap());
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(keyring.client("no authority").is_err());
+    }
 }
