@@ -29,14 +29,16 @@ pub enum Part {
     Main,
 }
 
-/// Where the agent has a folder of files. One that runs in the application's container, or by a configuration of the pod's
-/// own, has it where that says.
+/// Where the agent has a folder of files. Where somebody has written for it what is done with them (a configuration of the
+/// pod's own, a command), and where it runs in the application's container, that is the path that the application knows.
 pub fn folder(injection: &Injection, number: usize) -> String {
     let path = &injection.folders[number];
     let in_our_image = path == "/lessor" || path.starts_with("/lessor/");
-    match (injection.mode, &injection.agent.config_map) {
-        (Mode::Exec, _) => path.clone(),
-        (_, Some(_)) if !in_our_image => path.clone(),
+    let is_written_of =
+        injection.agent.config_map.is_some() || injection.files.values().any(|file| file.command.is_some());
+    match injection.mode {
+        Mode::Exec => path.clone(),
+        _ if is_written_of && !in_our_image => path.clone(),
         _ if number == 0 => FILES_FOLDER.to_owned(),
         _ => format!("{FILES_FOLDER}-{number}"),
     }

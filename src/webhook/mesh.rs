@@ -25,17 +25,15 @@ pub fn has_native_proxy(init_containers: &[Value]) -> bool {
 }
 
 /// The first place among the init containers where the agent has a network: behind a mesh whose proxy runs by then, but
-/// before one that redirects traffic to a proxy which starts only after all init containers.
+/// before everything else where traffic is redirected to a proxy which starts only after all init containers.
 pub fn first_place(init_containers: &[Value]) -> usize {
-    let mut places = init_containers.iter();
-    if has_native_proxy(init_containers) {
-        places.rposition(owns).map_or(0, |last| last + 1)
-    } else {
-        places.position(owns).unwrap_or(0)
+    match init_containers.iter().rposition(owns) {
+        Some(last) if has_native_proxy(init_containers) => last + 1,
+        _ => 0,
     }
 }
 
-/// The last such place.
+/// The last place where it has one.
 pub fn last_place(init_containers: &[Value]) -> usize {
     match init_containers.iter().position(owns) {
         Some(first) if !has_native_proxy(init_containers) => first,
@@ -73,7 +71,7 @@ mod tests {
             (&["istio-validation", "istio-proxy!"], 2, 2),
             // Classic ones start too late: the agent logs in before traffic is redirected to them.
             (&["istio-init", "migrate"], 0, 0),
-            (&["warm", "linkerd-init"], 1, 1),
+            (&["migrate", "linkerd-init"], 0, 1),
         ] {
             let containers = containers(names);
             assert_eq!((first_place(&containers), last_place(&containers)), (first, last), "{names:?}");

@@ -201,4 +201,6 @@ fn a_copied_status_does_not_let_a_pod_slip_through() {
     assert!(!is_injected(Pod { annotations: Some(&annotations), labels: None, spec: &spec }, Family::Lessor));
 }
 
+mod commands;
 mod kinds;
+mod meshes;

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::super::agent_config::folder;
 use super::super::annotations::{Api, Injection, Mistake, Mode, Setting, full_name};
-use super::super::annotations::{ApiSetting, EngineSetting};
+use super::super::annotations::{ApiSetting, EngineSetting, FileSetting};
 use super::super::mesh;
 use super::list;
 
@@ -64,7 +65,18 @@ pub fn warnings(spec: &Value, injection: &Injection, address: &str) -> Vec<Strin
                 .to_owned(),
         );
     }
+    warnings.extend(lost_commands(injection));
     warnings
+}
+
+/// Commands that name a file where only the application has it.
+fn lost_commands(injection: &Injection) -> impl Iterator<Item = String> {
+    injection.files.iter().filter_map(|(name, file)| {
+        let (path, here) = (&injection.folders[file.folder], folder(injection, file.folder));
+        let names_it = file.command.as_ref().is_some_and(|command| command.contains(&format!("{path}/")));
+        let command = full_name(injection.family, Setting::File(FileSetting::Command)).replace("NAME", name);
+        (names_it && here != *path).then(|| format!("{command}: the agent has the files of {path} at {here}"))
+    })
 }
 
 fn is_ip(address: &str) -> bool {
