@@ -173,8 +173,21 @@ impl Login {
 
     /// The parameter that is missing, as annotations write it.
     pub fn missing_parameter(&self) -> Option<String> {
-        let missing = |(name, required): &&(&str, bool)| *required && !self.parameters.contains_key(*name);
+        let has = |name: &str| self.parameters.contains_key(name);
+        // One is nothing without the other.
+        let half = |one: &str, other: &str| self.method == Method::Cert && has(other) && !has(one);
+        let missing = |(name, required): &&(&str, bool)| {
+            (*required && !has(name))
+                || (*name == "client_cert" && half(name, "client_key"))
+                || (*name == "client_key" && half(name, "client_cert"))
+        };
         self.method.parameters().iter().find(missing).map(|(name, _)| name.replace('_', "-"))
+    }
+
+    /// The parameters that would have to be booleans and are none, as annotations write them, and what to say of them.
+    pub fn wrong_flags(&self) -> impl Iterator<Item = (String, String)> {
+        let flags = self.parameters.iter().filter(|(name, _)| name.starts_with("remove_"));
+        flags.filter_map(|(name, text)| Some((name.replace('_', "-"), value::flag(text).err()?)))
     }
 
     /// Whether the method cannot do without a role and has none.

@@ -5,6 +5,8 @@ mod catalog;
 mod container;
 #[cfg(test)]
 mod documented;
+#[cfg(test)]
+mod effects;
 mod engine;
 mod files;
 mod find;

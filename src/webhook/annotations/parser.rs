@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::catalog::{Family, Setting};
+use super::engine::EngineSetting;
 use super::files::{Around, Draft, FileSetting, Problem};
 use super::find::{find, full_name, suggestion};
 use super::login::LoginSetting;
@@ -130,6 +131,7 @@ impl Parser {
     pub fn finish(mut self, namespace: &str, native_sidecars: bool) -> Result<Injection, Vec<Mistake>> {
         self.settle_mode(native_sidecars);
         self.settle_login(namespace);
+        self.check_certificate();
         self.settle_drafts();
         self.check_destinations();
         self.check_suitability();
@@ -164,6 +166,9 @@ impl Parser {
         for unknown in self.injection.login.settle_parameters() {
             self.inapplicable(&parameter(&unknown.key), &unknown.problem);
         }
+        for (key, problem) in self.injection.login.wrong_flags().collect::<Vec<_>>() {
+            self.wrong(&parameter(&key), problem);
+        }
         if let Some(reason) = self.injection.login.settle_roleless() {
             self.inapplicable(&role, reason);
         }
@@ -181,6 +186,22 @@ impl Parser {
         }
         if self.injection.login.lacks_role() && !self.is_wrong(&role) {
             self.wrong(&role, "is missing: set it to the role that this pod's ServiceAccount may use");
+        }
+    }
+
+    /// The certificate for the engine is nothing without its key.
+    fn check_certificate(&mut self) {
+        let engine = &self.injection.engine;
+        let (missing, other) = match (&engine.client_cert, &engine.client_key) {
+            (Some(_), None) => (EngineSetting::ClientKey, EngineSetting::ClientCert),
+            (None, Some(_)) => (EngineSetting::ClientCert, EngineSetting::ClientKey),
+            _ => return,
+        };
+        let name = |setting| full_name(self.injection.family, Setting::Engine(setting));
+        let (missing, problem) = (name(missing), format!("is missing: {} needs it", name(other)));
+        // A wrong one has been reported.
+        if !self.is_wrong(&missing) {
+            self.wrong(&missing, problem);
         }
     }
 

@@ -146,6 +146,18 @@ fn mistakes_name_the_annotation_and_the_way_out() {
             ("lessor.dev/auth-config-rol", "x"),
             "lessor.dev/auth-config-rol: the login kubernetes does not know it; did you mean role?",
         ),
+        (
+            ("lessor.dev/client-cert", "/vault/tls/tls.crt"),
+            "lessor.dev/client-key: is missing: lessor.dev/client-cert needs it",
+        ),
+        (
+            ("lessor.dev/client-key", "/vault/tls/tls.key"),
+            "lessor.dev/client-cert: is missing: lessor.dev/client-key needs it",
+        ),
+        (
+            ("lessor.dev/client-key", "tls.key"),
+            "lessor.dev/client-key: \"tls.key\" is no file in the agent's container",
+        ),
         (("lessor.dev/proxy-port", "80"), "lessor.dev/proxy-port: \"80\" is no port"),
         (("lessor.dev/proxy-port", "8100"), "lessor.dev/proxy: is not true"),
         (("lessor.dev/json-patch", "{}"), "lessor.dev/json-patch: is no JSON patch"),

@@ -76,7 +76,8 @@ pub fn api_path(text: &str) -> Result<String, String> {
     Ok(path.to_owned())
 }
 
-/// A file below the volume, folders allowed. Names that begin with two dots are the agent's own.
+/// A file below the volume, folders allowed; two spellings of one are made the same. Names that begin with two dots are the
+/// agent's own.
 pub fn relative_file(text: &str) -> Result<String, String> {
     let text = text.trim();
     let inside = Path::new(text).components().all(|part| match part {
@@ -84,7 +85,7 @@ pub fn relative_file(text: &str) -> Result<String, String> {
         _ => false,
     });
     if inside && !text.is_empty() && !text.ends_with('/') {
-        return Ok(text.to_owned());
+        return Ok(without_doubled_slashes(text));
     }
     Err(format!(
         "{text:?} is no file below the volume: use a name such as \"app.env\" or \"conf/app.env\", without \"..\""
@@ -96,9 +97,15 @@ pub fn mount_path(text: &str) -> Result<String, String> {
     let path = text.trim().trim_end_matches('/');
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir));
     if path.starts_with('/') && plain && !path.contains(':') {
-        return Ok(path.to_owned());
+        return Ok(without_doubled_slashes(path));
     }
     Err(format!("{text:?} is no folder to mount at: use an absolute path such as \"/lessor/secrets\""))
+}
+
+fn without_doubled_slashes(path: &str) -> String {
+    let lead = if path.starts_with('/') { "/" } else { "" };
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("{lead}{}", parts.join("/"))
 }
 
 /// A file in the agent's container.
@@ -206,6 +213,11 @@ mod tests {
     #[test]
     fn files_stay_below_the_volume() {
         assert_eq!(relative_file("conf/app.env").as_deref(), Ok("conf/app.env"));
+        assert_eq!(
+            relative_file("conf//app.env").as_deref(),
+            Ok("conf/app.env"),
+            "so that it is known for the same file"
+        );
         for wrong in ["", "/etc/passwd", "../x", "a/../../x", "..lessor-agent", "a/"] {
             assert!(relative_file(wrong).is_err(), "{wrong}");
         }
@@ -220,7 +232,7 @@ mod tests {
         assert!(quantity("many").is_err() && quantity("1MB").is_err());
         assert!(address("https://engine:8200").is_ok());
         assert!(address("engine:8200").is_err() && address("https://").is_err() && address("http://u:p@h").is_err());
-        assert!(mount_path("/lessor/secrets/").is_ok());
+        assert_eq!(mount_path("/lessor//secrets/").as_deref(), Ok("/lessor/secrets"));
         assert!(mount_path("/").is_err() && mount_path("a").is_err() && mount_path("/a/../b").is_err());
         assert!(id("0").is_err() && id("x").is_err() && id("1000") == Ok(1000));
     }

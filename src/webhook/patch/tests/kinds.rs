@@ -330,6 +330,12 @@ fn logins_of_every_kind() {
     assert_eq!(missing, "lessor.dev/auth-config-token-file-path: is missing: the login token_file needs it");
     let needless = mistakes(ours(json!({"lessor.dev/auth-type": "cert"})));
     assert_eq!(needless, "lessor.dev/role: the login cert has auth-config-name for it");
+    let half =
+        mistakes(roleless(json!({"lessor.dev/auth-type": "cert", "lessor.dev/auth-config-client-cert": "/tls.crt"})));
+    assert_eq!(half, "lessor.dev/auth-config-client-key: is missing: the login cert needs it");
+    let jwt = json!({"lessor.dev/auth-type": "jwt", "lessor.dev/auth-config-remove-jwt-after-reading": "maybe"});
+    let unclear = mistakes(ours(jwt));
+    assert!(unclear.starts_with("lessor.dev/auth-config-remove-jwt-after-reading: \"maybe\" is neither"), "{unclear}");
 }
 
 #[test]
