@@ -59,7 +59,7 @@ e2e: programs ## the tests with real servers and a real cluster
 	@$(STEP) 'PgBouncer' e2e/databases/pgbouncer
 	@$(STEP) 'PostgreSQL 15 to 18' bash -ec 'for version in 15 16 17 18; do e2e/databases/postgres $$version; done'
 	@$(TEST) e2e/prepare-cluster
-	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'cluster: the image of the examples' e2e/cluster/images examples
+	@[ -n "$$CONTEXT" ] || $(TEST) $(STEP) 'cluster: the images of the examples and of an agent with a shell' e2e/cluster/images examples toolbox
 	@$(TEST) $(STEP) 'installing the chart' e2e/on-cluster e2e/install
 	@$(TEST) $(ON_CLUSTER) $(STEP) 'end-to-end tests' $(E2E) -- $(if $(TESTS),$(TESTS),--skip $(ALONE))
 	@[ -n "$(TESTS)" ] || $(TEST) $(ON_CLUSTER) $(STEP) 'rotation under load' $(E2E) -- --exact $(ALONE) --nocapture

@@ -27,3 +27,4 @@ pub mod postgres_server;
 pub mod proxy;
 pub mod site;
 pub mod slapd;
+pub mod tls_engine;

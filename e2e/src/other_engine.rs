@@ -57,6 +57,11 @@ impl OtherEngine {
     pub async fn start(client: &Client, namespace: &str) -> Self {
         let token = SystemRandom.base62(24);
         apply(client, namespace, &pod(&token)).await.unwrap();
+        Self::serving(client, namespace, &token).await
+    }
+
+    /// The engine behind the Service `engine` of that namespace, once its Deployment is ready.
+    pub(crate) async fn serving(client: &Client, namespace: &str, token: &str) -> Self {
         let engine = Self {
             route: Route::Service { client: client.clone(), namespace: namespace.to_owned() },
             token: Secret::new(token),
@@ -78,6 +83,11 @@ impl OtherEngine {
         })
         .await;
         engine
+    }
+
+    /// The same engine, asked with another token.
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self { token: Secret::new(token), ..self }
     }
 
     /// The same engine with an address that can be taken away by [`close`] without the engine losing anything.

@@ -1,7 +1,9 @@
 //! Injected pods in namespaces that enforce the Pod Security Standard `restricted`: every mode, every way to hear of a change,
 //! whatever may be said about files and logins, and every kind of workload that makes pods.
 
+mod certificates;
 mod changes;
+mod commands;
 mod containers;
 mod elsewhere;
 mod files;
