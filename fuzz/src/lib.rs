@@ -2,8 +2,11 @@
 //!
 //! `fuzz/run` runs them with libFuzzer; `fuzz/seeds/NAME/` holds what it begins with, which the unit test below tries in any case.
 
+mod agent;
 mod http;
 mod kv;
+mod pgp;
+mod pods;
 mod policy;
 mod template;
 mod text;
@@ -23,6 +26,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("template", template::any),
     ("username", template::username),
     ("kv", kv::requests),
+    ("agent-config", agent::config),
+    ("annotations", pods::annotations),
+    ("pgp", pgp::key),
 ];
 
 /// The text before the first NUL, and what is after it.

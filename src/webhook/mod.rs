@@ -1,6 +1,6 @@
 //! The mutating webhook: injects the agent from pod annotations.
 
-mod admission;
+pub mod admission;
 mod agent_config;
 mod annotations;
 mod certs;
@@ -138,7 +138,7 @@ pub enum Error {
 
 /// What every injected agent is told, unless its pod says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Settings {
+pub struct Settings {
     agent_image: String,
     agent_image_pull_policy: Option<String>,
     engine_address: String,
@@ -163,7 +163,7 @@ pub async fn run(
     random: Arc<dyn Random>,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let settings = Settings { native_sidecars: knows_native_sidecars(&client).await, ..settings(&options)? };
+    let settings = Settings { native_sidecars: knows_native_sidecars(&client).await, ..Settings::new(&options)? };
     let policy = policy(&options)?;
     let store = KubernetesStore::new(client, &options.namespace, &options.secret_name, &options.configuration_name);
     let mut keeper = upkeep(&options, policy, store, &clock, &random);
@@ -212,24 +212,30 @@ fn upkeep(
     }
 }
 
-fn settings(options: &Options) -> Result<Settings, Error> {
-    let engine_ca = match &options.engine_ca_file {
-        None => None,
-        Some(path) => {
-            let pem = std::fs::read_to_string(path).map_err(|source| Error::Ca { path: path.clone(), source })?;
-            crate::base::tls::certificates(pem.as_bytes(), "the engine's CA")?;
-            Some(pem)
-        }
-    };
-    Ok(Settings {
-        agent_image: options.agent_image.clone(),
-        agent_image_pull_policy: options.agent_image_pull_policy.clone(),
-        engine_address: options.engine_address.clone(),
-        engine_ca,
-        auth_mount: annotations::auth_path(&options.auth_mount).map_err(Error::AuthMount)?,
-        token_audience: options.token_audience.clone(),
-        native_sidecars: true,
-    })
+impl Settings {
+    /// For a cluster that knows native sidecars.
+    ///
+    /// # Errors
+    /// When the engine's CA cannot be read, or the login's mount is none.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let engine_ca = match &options.engine_ca_file {
+            None => None,
+            Some(path) => {
+                let pem = std::fs::read_to_string(path).map_err(|source| Error::Ca { path: path.clone(), source })?;
+                crate::base::tls::certificates(pem.as_bytes(), "the engine's CA")?;
+                Some(pem)
+            }
+        };
+        Ok(Self {
+            agent_image: options.agent_image.clone(),
+            agent_image_pull_policy: options.agent_image_pull_policy.clone(),
+            engine_address: options.engine_address.clone(),
+            engine_ca,
+            auth_mount: annotations::auth_path(&options.auth_mount).map_err(Error::AuthMount)?,
+            token_audience: options.token_audience.clone(),
+            native_sidecars: true,
+        })
+    }
 }
 
 /// Asked once: a cluster that is brought to another version restarts its pods. One that does not say is not older than most.
@@ -266,7 +272,7 @@ fn dns_names(options: &Options) -> Vec<String> {
 #[cfg(test)]
 fn settings_for_tests() -> Settings {
     let options = Options { agent_image: "lessor:test".to_owned(), ..Options::default() };
-    let settings = settings(&options).unwrap();
+    let settings = Settings::new(&options).unwrap();
     Settings { engine_ca: Some("PEM".to_owned()), agent_image_pull_policy: Some("IfNotPresent".to_owned()), ..settings }
 }
 

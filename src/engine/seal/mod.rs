@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::api::{Area, open_area, twin_area};
 pub use self::keeper::{Initialized, Keeper};
+pub use self::pgp::Recipient;
 pub use self::static_seal::{SealKey, StaticSeal};
 use crate::storage::cipher::Key;
 use crate::wire::Error;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 #[cfg(not(feature = "pgp"))]
-pub(in crate::engine) use self::absent::Recipient;
+pub use self::absent::Recipient;
 #[cfg(feature = "pgp")]
-pub(in crate::engine) use self::recipient::Recipient;
+pub use self::recipient::Recipient;
 use super::shares;
 use crate::base::{Random, Secret, Timestamp};
 use crate::wire::{Error, Fields};

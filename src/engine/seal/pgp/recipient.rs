@@ -22,7 +22,7 @@ const LONGEST: usize = 128 * 1024;
 const HOW: &str = "send what `gpg --export ID | base64 -w0` writes";
 
 /// Somebody to encrypt to.
-pub(in crate::engine) struct Recipient {
+pub struct Recipient {
     fingerprint: String,
     target: Target,
 }
@@ -39,12 +39,7 @@ impl Recipient {
     ///
     /// # Errors
     /// 400 that says what is wrong with the key, behind `label`, which names the field and the key's place in it.
-    pub(in crate::engine) fn parse(
-        label: &str,
-        text: &str,
-        now: Timestamp,
-        random: &dyn Random,
-    ) -> Result<Self, Error> {
+    pub fn parse(label: &str, text: &str, now: Timestamp, random: &dyn Random) -> Result<Self, Error> {
         let refused = |problem: String| Error::bad_request(format!("{label}: {problem}"));
         let bytes = decoded(text).map_err(refused)?;
         let key = read(&bytes).map_err(|(problem, source)| match source {
@@ -62,7 +57,7 @@ impl Recipient {
     }
 
     /// The fingerprint of the primary key, in hexadecimal digits.
-    pub(in crate::engine) fn fingerprint(&self) -> &str {
+    pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
