@@ -5,6 +5,7 @@ mod exec;
 mod life;
 mod local;
 mod reload;
+mod rereading;
 // Certificates for tests come from a library that only the other programs need.
 #[cfg(feature = "operator")]
 mod tls;
