@@ -272,6 +272,7 @@ impl Parts<'_> {
         };
         put("LESSOR_MAX_RETRIES", engine.max_retries.map(|number| number.to_string()));
         put("LESSOR_CLIENT_TIMEOUT", engine.timeout.clone());
+        put("LESSOR_PROXY_ADDR", engine.proxy.clone());
         environment
     }
 

@@ -180,6 +180,7 @@ pub(super) const CATALOG: &[Entry] = &[
     // The engine.
     engine("address", "service", EngineSetting::Address),
     engine("namespace", "namespace", EngineSetting::Namespace),
+    engine("proxy-address", "proxy-address", EngineSetting::Proxy),
     engine("tls-skip-verify", "tls-skip-verify", EngineSetting::SkipVerify),
     engine("tls-server-name", "tls-server-name", EngineSetting::ServerName),
     engine("tls-secret", "tls-secret", EngineSetting::Secret),
@@ -227,7 +228,6 @@ pub(super) const CATALOG: &[Entry] = &[
     unsupported("", "agent-revoke-grace", "revoking takes what is left of the pod's grace period"),
     unsupported("", "agent-cache-exit-on-err", "nothing is kept on a disk that could not be read again"),
     unsupported("", "go-max-procs", "the agent is no Go program"),
-    unsupported("proxy-address", "proxy-address", "the agent connects to the engine directly"),
     unsupported("ca-key", "ca-key", "the agent needs the CA's certificate alone, which is ca-cert"),
     unsupported(
         "telemetry-*",

@@ -122,6 +122,13 @@ fn engine() -> Vec<Row> {
         ),
         ("address", "https://bao:8200", &[], "/config/vault/address", json!("https://bao:8200")),
         ("namespace", "team", &[], "/config/vault/namespace", json!("team")),
+        (
+            "proxy-address",
+            "http://proxy:3128",
+            &[],
+            "/agent/env/1",
+            json!({"name": "LESSOR_PROXY_ADDR", "value": "http://proxy:3128"}),
+        ),
         ("tls-skip-verify", "true", &[], "/config/vault/tls_skip_verify", json!(true)),
         ("tls-server-name", "engine", &[], "/config/vault/tls_server_name", json!("engine")),
         ("tls-secret", "client", &[], "/spec/volumes/5/secret/secretName", json!("client")),

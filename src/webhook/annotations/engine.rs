@@ -9,6 +9,8 @@ pub enum EngineSetting {
     Address,
     /// The engine's namespace.
     Namespace,
+    /// What lies between.
+    Proxy,
     /// Whether the engine's certificate is not checked.
     SkipVerify,
     /// The name in the engine's certificate.
@@ -34,6 +36,8 @@ pub struct Engine {
     pub address: Option<String>,
     /// The engine's namespace.
     pub namespace: Option<String>,
+    /// `http://[user:password@]host:port` or `socks5://…`.
+    pub proxy: Option<String>,
     /// Whether its certificate is not checked.
     pub skip_verify: Option<bool>,
     /// The name in its certificate.
@@ -58,6 +62,7 @@ impl Engine {
         match setting {
             EngineSetting::Address => self.address = Some(value::address(text)?),
             EngineSetting::Namespace => self.namespace = Some(value::text(text)?),
+            EngineSetting::Proxy => self.proxy = Some(value::proxy(text)?),
             EngineSetting::SkipVerify => self.skip_verify = Some(value::flag(text)?),
             EngineSetting::ServerName => self.server_name = Some(value::text(text)?),
             EngineSetting::Secret => self.secret = Some(value::object_name(text)?),

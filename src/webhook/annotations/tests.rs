@@ -133,10 +133,8 @@ fn theirs_without_effect_are_warnings() {
 fn mistakes_name_the_annotation_and_the_way_out() {
     for (wrong, said) in [
         (("lessor.dev/secert-x", "a/b"), "lessor.dev/secert-x: is not known; did you mean lessor.dev/secret-x?"),
-        (
-            ("lessor.dev/proxy-address", "http://p"),
-            "lessor.dev/proxy-address: the agent connects to the engine directly",
-        ),
+        (("lessor.dev/ca-key", "/vault/tls/ca.key"), "lessor.dev/ca-key: the agent needs the CA's certificate alone"),
+        (("lessor.dev/proxy-address", "ftp://p"), "lessor.dev/proxy-address: must be"),
         (("lessor.dev/mode", "sidcar"), "lessor.dev/mode: \"sidcar\" is not known: use sidecar, classic, once, exec"),
         (("lessor.dev/ttl-db", "soon"), "lessor.dev/ttl-db: \"soon\" is no duration"),
         (("lessor.dev/reload-db", "signal:LOUD"), "lessor.dev/reload-db: \"LOUD\" is no signal"),

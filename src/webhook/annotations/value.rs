@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use crate::base::clock::SystemClock;
+use crate::base::proxy::Proxies;
 use crate::base::template::{Functions, Template};
 use crate::base::{boolean, duration};
 
@@ -169,6 +170,12 @@ pub fn address(text: &str) -> Result<String, String> {
         (Some(host), Ok(_)) if !host.is_empty() && !host.contains('@') => Ok(address.to_owned()),
         _ => Err(format!("{text:?} is no address: use one such as \"https://lessor.lessor-system.svc:8200\"")),
     }
+}
+
+/// A proxy, as the agent will read it.
+pub fn proxy(text: &str) -> Result<String, String> {
+    let address = self::text(text)?;
+    Proxies::all(&address).map(|_| address)
 }
 
 /// Vault's own writing has `auth/` before the mount; without it it is added.
