@@ -15,6 +15,7 @@ use super::access::Access;
 use super::events::{self, Events, Recorders, Told};
 use super::external::External;
 use super::fence::Fence;
+use super::latest::Latest;
 use super::leftovers::Leftovers;
 use super::metrics::Metrics;
 use super::options::{Options, RunError};
@@ -98,6 +99,8 @@ pub struct Context {
     events: Events,
     /// What events have said last.
     pub told: Told,
+    /// The versions of objects after their last status.
+    pub latest: Latest,
     /// Whether anything may be changed.
     pub fence: Fence,
     /// Failures in a row, by the object's UID.
@@ -202,6 +205,7 @@ impl Context {
             surplus: Mutex::default(),
             events,
             told: Told::default(),
+            latest: Latest::default(),
             fence,
             failures: Failures::default(),
             kube,
