@@ -9,7 +9,7 @@ use super::request::{Incoming, Reply};
 use super::token::Token;
 use super::token_create::from_login;
 use super::{identity, mount};
-use crate::auth::{Login, Method, Outcome, Renewal};
+use crate::auth::{Login, LoginMount, Method, Outcome, Renewal};
 use crate::wire::{Caller, Error, Kind, Request};
 
 impl Core {
@@ -69,7 +69,11 @@ impl Core {
         }
     }
 
-    async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+    async fn make_token(&self, mut login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+        login.owner = login.owner.through(LoginMount {
+            path: format!("auth/{}", mount.path.trim_end_matches('/')),
+            accessor: mount.accessor.clone(),
+        });
         let entity = match &login.alias {
             Some(alias) => {
                 let (mount, groups) = (identity::Mount::of(mount), &login.groups);

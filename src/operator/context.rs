@@ -57,6 +57,9 @@ pub struct Context {
     pub database_mount: String,
     /// Mount of the kubernetes login, without `auth/`.
     pub auth_mount: String,
+    /// Login mounts of this cluster, [`Context::auth_mount`] first: only of workloads that came through them, or through others
+    /// that ask the same API server, can it be told here whether they have ended.
+    pub logins: Vec<String>,
     /// Audience of the tokens that tenants log in with.
     pub audience: String,
     /// This replica's name, in events.
@@ -185,6 +188,7 @@ impl Context {
             tenants,
             external,
             database_mount: options.database_mount.trim_matches('/').to_owned(),
+            logins: [mount.clone()].into_iter().chain(options.login_mounts).collect(),
             auth_mount: mount,
             audience,
             identity: options.identity,

@@ -143,12 +143,13 @@ impl Core {
         }
     }
 
-    /// Removes a login method with the tokens that it made: it goes last, so that one which a crash leaves half removed can be
-    /// removed again, and meanwhile lets nobody in.
+    /// Removes a login method with the tokens that it made and the leases of its workloads: it goes last, so that one which a
+    /// crash leaves half removed can be removed again, and meanwhile lets nobody in.
     async fn disable(&self, name: &str) -> Result<Reply, Error> {
         let Some(mounted) = self.methods.get(name) else { return Ok(Reply::Empty(204)) };
         self.methods.taint(name, true).await?;
         self.end_tokens_of(name).await?;
+        self.leases.end_login(&mounted.entry.accessor).await?;
         self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
         self.lockouts.forget_mount(&mounted.entry.accessor).await?;
         self.methods.remove(name).await?;
