@@ -86,7 +86,7 @@ impl Core {
             return Err(Error::bad_request("auth methods cannot create root tokens"));
         }
         token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
-        let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
+        let made = self.tokens.create(token, None, mount.limits(self.shared.settings.limits)).await?;
         if self.methods.get(&mount.path).is_none_or(|now| now.entry.uuid != mount.uuid || now.entry.tainted) {
             // It was removed while this login was under way, which may have been too late for the end of all its tokens.
             self.leases.end_token(&self.tokens.hash(&made.id)).await?;

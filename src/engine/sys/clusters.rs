@@ -56,7 +56,7 @@ impl Core {
     /// # Errors
     /// What the store says.
     pub(super) async fn parts_of_clusters(&self, named: &[String]) -> Result<Vec<Part>, Error> {
-        let below = self.directory.below(&self.place.path);
+        let below = self.shared.directory.below(&self.place.path);
         let below = below.iter().filter(|space| !space.record.tainted).map(|space| &*space.core);
         let namespaces = [self].into_iter().chain(below);
         let namespaces: BTreeMap<&str, &Self> =

@@ -40,7 +40,7 @@ impl Core {
             None => None,
         };
         // Taken before the look: what is asked for meanwhile belongs to the next one.
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         let (mut workloads, mut issued) = (Vec::new(), Vec::new());
         let mut show = |namespace: &str, census: Census| {
             workloads.extend(census.workloads.iter().map(|found| counted(namespace, found)));
@@ -82,7 +82,7 @@ impl Core {
     }
 
     async fn row(&self, lease: &Lease) -> Result<Value, Error> {
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         let (path, handle) = lease.shown();
         let connection = lease.group.split_once('.').map_or("", |(_, connection)| connection);
         Ok(json!({
