@@ -162,6 +162,7 @@ async fn run_operator(flags: args::Operator, shutdown: Shutdown) -> Result<(), F
         engine,
         tenant_role: bound.map(|(role, service_account)| TenantRole { role, service_account }),
         auth_mount: flags.engine.auth_mount,
+        login_mounts: flags.login_mounts,
         login_role: flags.login_role,
         token_file: flags.token_file,
         database_mount: flags.database_mount,

@@ -2,11 +2,12 @@
 
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use kube::Client;
 use kube::api::{Api, PostParams};
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use crate::cluster::LESSOR_NAMESPACE;
 
@@ -44,9 +45,28 @@ impl Installed {
     /// When it cannot log in.
     pub async fn as_pod(client: &Client, namespace: &str, account: &str, role: &str, pod: &Pod) -> Self {
         let jwt = crate::pods::token_of(client, namespace, account, pod).await;
+        Self::with_jwt(client, "auth/kubernetes", role, &jwt).await
+    }
+
+    /// With a ServiceAccount's token, at a login mount.
+    ///
+    /// # Panics
+    /// When it cannot log in.
+    pub async fn with_jwt(client: &Client, mount: &str, role: &str, jwt: &str) -> Self {
         let login = json!({ "role": role, "jwt": jwt });
-        let (status, body) = ask(client, &[], "POST", "auth/kubernetes/login", &login).await;
+        let (status, body) = ask(client, &[], "POST", &format!("{mount}/login"), &login).await;
         Self::with(client, status, &body)
+    }
+
+    /// As root, with a token that whoever may read the recovery key can make at any time.
+    ///
+    /// # Panics
+    /// When the engine makes none.
+    pub async fn as_root(client: &Client) -> Self {
+        // The engine takes one attempt at a time.
+        static ROOT: OnceCell<String> = OnceCell::const_new();
+        let token = ROOT.get_or_init(|| generate_root(client)).await.clone();
+        Self { client: client.clone(), token, workload: None }
     }
 
     /// The token that it logged in to.
@@ -94,6 +114,14 @@ impl Installed {
         ask(&self.client, &self.headers(), "POST", path, &body).await
     }
 
+    /// Status and body of a DELETE.
+    ///
+    /// # Panics
+    /// When the engine cannot be reached.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        ask(&self.client, &self.headers(), "DELETE", path, &Value::Null).await
+    }
+
     /// The keys below a path.
     ///
     /// # Panics
@@ -116,6 +144,29 @@ impl Installed {
         ids.sort();
         ids
     }
+}
+
+async fn generate_root(client: &Client) -> String {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), LESSOR_NAMESPACE);
+    let recovery = secrets.get("lessor-recovery").await.expect("the chart has made a recovery key");
+    let key = recovery.data.and_then(|mut data| data.remove("key")).expect("the item that the chart names");
+    let key = String::from_utf8(key.0).expect("the chart writes base64");
+    let (status, begun) = ask(client, &[], "POST", "sys/generate-root/attempt", &json!({})).await;
+    assert_eq!(status, 200, "{}", begun["errors"]);
+    let share = json!({ "nonce": begun["nonce"], "key": key });
+    let (status, done) = ask(client, &[], "POST", "sys/generate-root/update", &share).await;
+    assert_eq!(status, 200, "{}", done["errors"]);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    unveiled(&text(&done["encoded_token"]), &text(&begun["otp"]))
+}
+
+/// A new root token without its one-time pad.
+pub fn unveiled(encoded: &str, otp: &str) -> String {
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits: String = encoded.chars().map(|c| format!("{:06b}", alphabet.find(c).unwrap())).collect();
+    let bytes =
+        bits.as_bytes().chunks_exact(8).map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap());
+    bytes.zip(otp.bytes()).map(|(a, b)| char::from(a ^ b)).collect()
 }
 
 async fn ask(client: &Client, headers: &[(&str, &str)], method: &str, path: &str, body: &Value) -> (u16, Value) {

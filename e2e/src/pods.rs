@@ -26,6 +26,17 @@ pub struct Ghost {
     pub user: String,
 }
 
+/// How a pod comes to its user.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// The login mount, `auth/kubernetes`.
+    pub login: &'a str,
+    /// The role of the login.
+    pub role: &'a str,
+    /// What is read: `database/creds/app`.
+    pub path: &'a str,
+}
+
 impl Ghost {
     /// Makes a pod of the ServiceAccount `app` on `node`, logs in as it for the role `app` of its namespace, and takes a user.
     /// `label` says whether it looks injected.
@@ -33,6 +44,16 @@ impl Ghost {
     /// # Panics
     /// When something is refused.
     pub async fn start(client: &Client, namespace: &str, node: &str, name: &str, label: bool) -> Self {
+        let (role, path) = (format!("{namespace}.app"), format!("database/creds/{namespace}.app"));
+        let way = Way { login: "auth/kubernetes", role: &role, path: &path };
+        Self::start_by(client, namespace, node, name, label, way).await
+    }
+
+    /// The same in another way.
+    ///
+    /// # Panics
+    /// When something is refused.
+    pub async fn start_by(client: &Client, namespace: &str, node: &str, name: &str, label: bool, way: Way<'_>) -> Self {
         let labels = if label { "{lessor.dev/injected: \"true\"}" } else { "{}" };
         let manifest = format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {labels}}}\nspec:\n  serviceAccountName: app\n  \
@@ -41,8 +62,9 @@ impl Ghost {
         apply(client, namespace, &manifest).await.expect("the pod is made");
         let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let pod = pods.get(name).await.expect("the pod is there");
-        let engine = Installed::as_pod(client, namespace, "app", &format!("{namespace}.app"), &pod).await;
-        let (status, body) = engine.get(&format!("database/creds/{namespace}.app")).await;
+        let jwt = token_of(client, namespace, "app", &pod).await;
+        let engine = Installed::with_jwt(client, way.login, way.role, &jwt).await;
+        let (status, body) = engine.get(way.path).await;
         assert_eq!(status, 200, "{}", body["errors"]);
         let user = body["data"]["username"].as_str().expect("a user").to_owned();
         let ghost = Self { pods, name: name.to_owned(), user };

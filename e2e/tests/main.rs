@@ -17,6 +17,7 @@ mod audit;
 mod away;
 mod certificates;
 mod cli;
+mod clusters;
 mod compat;
 mod credentials;
 mod deletion;

@@ -1,6 +1,7 @@
 //! Seals of running engines: shares after a kill, and the recovery key of an engine that set itself up.
 
 use lessor_e2e::http::Http;
+use lessor_e2e::installed::unveiled;
 use lessor_e2e::lessor::Lessor;
 use serde_json::json;
 
@@ -26,20 +27,11 @@ async fn an_engine_with_shares_is_sealed_after_every_start() {
     }
 }
 
-/// What is behind the one-time pad.
-fn decoded(encoded: &str, otp: &str) -> String {
-    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bits: String = encoded.chars().map(|c| format!("{:06b}", alphabet.find(c).unwrap())).collect();
-    let bytes =
-        bits.as_bytes().chunks_exact(8).map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap());
-    bytes.zip(otp.bytes()).map(|(a, b)| char::from(a ^ b)).collect()
-}
-
 async fn generate_root(http: &Http, key: &str) -> String {
     let begun = http.post("sys/generate-root/attempt", json!({})).await.expect_status(200);
     let body = json!({ "nonce": begun.text("/nonce"), "key": key });
     let done = http.post("sys/generate-root/update", body).await.expect_status(200);
-    decoded(done.text("/encoded_token"), begun.text("/otp"))
+    unveiled(done.text("/encoded_token"), begun.text("/otp"))
 }
 
 #[tokio::test]

@@ -19,11 +19,13 @@ mod jws;
 pub mod jwt;
 pub mod kubernetes;
 pub mod ldap;
+pub mod login_mount;
 pub mod objects;
 pub mod role_name;
 pub mod token_params;
 pub mod userpass;
 
+pub use login_mount::LoginMount;
 pub use token_params::{TokenParams, TokenType};
 
 /// Every type that `sys/auth` can mount.
@@ -112,6 +114,9 @@ pub enum LeaseOwner {
         /// The ServiceAccount's name.
         #[serde(default)]
         service_account: String,
+        /// As [`Workload::login`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<LoginMount>,
     },
 }
 
@@ -130,6 +135,10 @@ pub struct Workload {
     /// Whether it is a pod, as the cluster has said; otherwise it is an object that a request named.
     #[serde(default)]
     pub pod: bool,
+    /// Where it logged in. Older versions kept no mount: then it is taken for a workload of whichever cluster looks after this
+    /// namespace, as they took all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginMount>,
 }
 
 impl Workload {
@@ -164,6 +173,14 @@ pub trait Method: Send + Sync {
     /// Whether `path` needs no token (`login`), by the method's routes.
     fn is_login(&self, path: &str) -> bool {
         self.routes().iter().any(|route| route.guard == Guard::Open && route.matches(path))
+    }
+
+    /// The URL of the Kubernetes API server that this mount asks about tokens; mounts that ask the same one are of one cluster.
+    ///
+    /// # Errors
+    /// What the store says.
+    async fn api_server(&self) -> Result<Option<String>, Error> {
+        Ok(None)
     }
 
     /// Whether a write to `path` would update something that exists.

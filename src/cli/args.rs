@@ -139,6 +139,11 @@ pub struct Operator {
     #[expect(missing_docs, reason = "documented at its type")]
     pub engine: EngineFlags,
 
+    /// Further login mounts of this cluster at the engine, separated by commas: MOUNT or NAMESPACE/auth/MOUNT. Those that ask the same
+    /// API server as --auth-mount need not be named.
+    #[arg(long, value_name = "MOUNTS", value_delimiter = ',')]
+    pub login_mounts: Vec<String>,
+
     /// The operator's own login role at the engine.
     #[arg(long, default_value = "lessor-operator")]
     pub login_role: String,

@@ -119,8 +119,12 @@ impl Core {
         let Some(kubernetes) = &plan.kubernetes else { return Ok(()) };
         let name = mount::normal_path(&kubernetes.path)?;
         if self.methods.get(&name).is_none() {
-            let entry =
-                mount::new_entry(&kubernetes.path, true, &fields(json!({ "type": "kubernetes" })), &*self.random)?;
+            let entry = mount::new_entry(
+                &kubernetes.path,
+                true,
+                &fields(json!({ "type": "kubernetes" })),
+                &*self.shared.random,
+            )?;
             self.methods.add(entry).await?;
         }
         self.write(&name, "config", json!({ "kubernetes_host": kubernetes.host })).await?;
@@ -139,7 +143,7 @@ impl Core {
         if self.mounts.get(&mount::normal_path(path)?).is_some() {
             return Ok(());
         }
-        let entry = mount::new_entry(path, false, &fields(body), &*self.random)?;
+        let entry = mount::new_entry(path, false, &fields(body), &*self.shared.random)?;
         let name = entry.path.clone();
         self.mounts.add(entry).await?;
         if let Some(mounted) = self.mounts.get(&name) {

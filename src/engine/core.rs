@@ -73,22 +73,10 @@ pub struct Core {
     pub(super) passwords: PasswordPolicies,
     pub(super) leases: Arc<Leases>,
     pub(super) moves: Moves,
+    /// What it has in common with the others, but for its own end.
+    pub(super) shared: Shared,
     /// Of leases that nobody took, until [`Core::begin`].
     undelivered: Mutex<Option<mpsc::UnboundedReceiver<String>>>,
-    pub(super) audits: Arc<Audits>,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) rotation: Arc<Rotations>,
-    pub(super) quotas: Arc<Quotas>,
-    pub(super) rate_limits: Arc<RateLimits>,
-    pub(super) browsers: Arc<Browsers>,
-    pub(super) flights: Flights,
-    pub(super) directory: Arc<Directory>,
-    pub(super) settings: Settings,
-    pub(super) random: Arc<dyn Random>,
-    pub(super) clock: Arc<dyn Clock>,
-    peers: Arc<Peers>,
-    store: Arc<dyn Backend>,
-    shutdown: Shutdown,
 }
 
 impl Core {
@@ -176,49 +164,16 @@ impl Core {
             passwords,
             leases,
             moves: Moves::default(),
+            shared,
             undelivered: Mutex::new(Some(undelivered)),
-            audits: shared.audits,
-            keeper: shared.keeper,
-            rotation: shared.rotation,
-            quotas: shared.quotas,
-            rate_limits: shared.rate_limits,
-            browsers: shared.browsers,
-            flights: shared.flights,
-            directory: shared.directory,
-            settings: shared.settings,
-            random,
-            clock,
-            peers: shared.peers,
-            store: shared.store,
-            shutdown: shared.shutdown,
         }))
-    }
-
-    /// What another namespace shares with this one.
-    pub(super) fn shared(&self) -> Shared {
-        Shared {
-            store: self.store.clone(),
-            keeper: self.keeper.clone(),
-            audits: self.audits.clone(),
-            rotation: self.rotation.clone(),
-            quotas: self.quotas.clone(),
-            rate_limits: self.rate_limits.clone(),
-            browsers: self.browsers.clone(),
-            flights: self.flights.clone(),
-            directory: self.directory.clone(),
-            peers: self.peers.clone(),
-            settings: self.settings.clone(),
-            random: self.random.clone(),
-            clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
-        }
     }
 
     /// Starts what runs in the background, once.
     pub(super) fn begin(&self) {
         let undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(undelivered) = undelivered else { return };
-        tokio::spawn(self.leases.clone().run(undelivered, self.shutdown.clone()));
+        tokio::spawn(self.leases.clone().run(undelivered, self.shared.shutdown.clone()));
         for mounted in self.mounts.all() {
             self.set_going(&mounted);
         }
@@ -226,18 +181,18 @@ impl Core {
 
     /// The others forget this namespace, which is gone.
     pub(super) async fn leave(&self) {
-        self.peers.remove(&self.place.id);
-        self.quotas.remove(&self.place.path).await;
+        self.shared.peers.remove(&self.place.id);
+        self.shared.quotas.remove(&self.place.path).await;
     }
 
     /// Starts what a secrets engine does on its own.
     pub(super) fn set_going(&self, mounted: &mount::Mounted<dyn SecretsEngine>) {
-        tokio::spawn(mounted.plugin.clone().run(self.shutdown.clone()));
+        tokio::spawn(mounted.plugin.clone().run(self.shared.shutdown.clone()));
     }
 
     /// Closes what mounts hold open, here and in every namespace below.
     pub(super) async fn close(&self) {
-        let below = self.directory.below(&self.place.path);
+        let below = self.shared.directory.below(&self.place.path);
         for core in below.iter().map(|space| &*space.core).chain([self]) {
             for mounted in core.mounts.all() {
                 mounted.plugin.close().await;
@@ -247,12 +202,12 @@ impl Core {
 
     /// Ends the background work of this namespace.
     pub(super) fn shutdown(&self) -> &Shutdown {
-        &self.shutdown
+        &self.shared.shutdown
     }
 
     /// A part of what this namespace stores, for what must be read or removed without a token.
     pub(super) fn stored(&self, prefix: &str) -> View {
-        View::new(self.store.clone(), format!("{}{prefix}", self.place.prefix()))
+        View::new(self.shared.store.clone(), format!("{}{prefix}", self.place.prefix()))
     }
 }
 

@@ -18,9 +18,9 @@ impl Core {
     /// # Errors
     /// As vault-api.md says; every error becomes HTTP in `server/error.rs`.
     pub async fn handle(self: &Arc<Self>, incoming: Incoming) -> Result<Reply, Error> {
-        let _under_way = self.flights.begin(&incoming, &self.place, self.clock.now());
-        if let Err(refused) = self.rate_limits.admit(&self.place.full(&incoming.path), incoming.address) {
-            return match self.rate_limits.settings().enable_rate_limit_audit_logging {
+        let _under_way = self.shared.flights.begin(&incoming, &self.place, self.shared.clock.now());
+        if let Err(refused) = self.shared.rate_limits.admit(&self.place.full(&incoming.path), incoming.address) {
+            return match self.shared.rate_limits.settings().enable_rate_limit_audit_logging {
                 true => self.finish(self.follow(&incoming), Err(refused)).await,
                 false => Err(refused),
             };

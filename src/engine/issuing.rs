@@ -32,7 +32,8 @@ impl Core {
             let offer = match mounted.plugin.handle(request.clone()).await? {
                 secrets::Outcome::Answer(mut answer) => {
                     if answer.keep == Some(Keep::MountDefault) {
-                        answer.keep = Some(Keep::Seconds(mounted.entry.limits(self.settings.limits).default_ttl));
+                        answer.keep =
+                            Some(Keep::Seconds(mounted.entry.limits(self.shared.settings.limits).default_ttl));
                     }
                     return Ok(Reply::answer(answer));
                 }

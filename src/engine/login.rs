@@ -9,7 +9,7 @@ use super::request::{Incoming, Reply};
 use super::token::Token;
 use super::token_create::from_login;
 use super::{identity, mount};
-use crate::auth::{Login, Method, Outcome, Renewal};
+use crate::auth::{Login, LoginMount, Method, Outcome, Renewal};
 use crate::wire::{Caller, Error, Kind, Request};
 
 impl Core {
@@ -69,7 +69,11 @@ impl Core {
         }
     }
 
-    async fn make_token(&self, login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+    async fn make_token(&self, mut login: Login, path: &str, mount: &mount::Entry) -> Result<Reply, Error> {
+        login.owner = login.owner.through(LoginMount {
+            path: format!("auth/{}", mount.path.trim_end_matches('/')),
+            accessor: mount.accessor.clone(),
+        });
         let entity = match &login.alias {
             Some(alias) => {
                 let (mount, groups) = (identity::Mount::of(mount), &login.groups);
@@ -82,7 +86,7 @@ impl Core {
             return Err(Error::bad_request("auth methods cannot create root tokens"));
         }
         token.entity_id = entity.as_ref().map(|entity| entity.id.clone()).unwrap_or_default();
-        let made = self.tokens.create(token, None, mount.limits(self.settings.limits)).await?;
+        let made = self.tokens.create(token, None, mount.limits(self.shared.settings.limits)).await?;
         if self.methods.get(&mount.path).is_none_or(|now| now.entry.uuid != mount.uuid || now.entry.tainted) {
             // It was removed while this login was under way, which may have been too late for the end of all its tokens.
             self.leases.end_token(&self.tokens.hash(&made.id)).await?;

@@ -195,7 +195,7 @@ impl Engine {
         }
         let core = self.core();
         // Whoever asks for the state of the engine is told, whatever the state of the namespace.
-        let entered = core.as_ref().map_or(Ok(None), |core| core.directory.enter(&mut incoming));
+        let entered = core.as_ref().map_or(Ok(None), |core| core.shared.directory.enter(&mut incoming));
         let asks_for_help = incoming.operation == Operation::Help;
         if !asks_for_help && let Some(path) = status::path_of(&incoming.path, core.is_none()) {
             incoming.path = path.to_owned();
@@ -307,7 +307,7 @@ impl Engine {
         self.keeper.barrier().seal();
         self.keeper.forget_all().await;
         running.core.close().await;
-        running.core.directory.clear();
+        running.core.shared.directory.clear();
         tracing::warn!("sealed");
     }
 
@@ -372,7 +372,7 @@ impl Engine {
 
     /// The path that quotas of requests count a request under; none where answers do not tell what quotas leave.
     pub fn counted_path(&self, incoming: &Incoming) -> Option<String> {
-        self.core().filter(|core| core.rate_limits.tells())?;
+        self.core().filter(|core| core.shared.rate_limits.tells())?;
         let namespace = incoming.namespace.as_deref().map(|name| name.trim_matches('/')).unwrap_or_default();
         match namespace {
             "" | "root" => Some(incoming.path.clone()),
@@ -382,18 +382,18 @@ impl Engine {
 
     /// What the quota of a [counted path](Engine::counted_path) leaves to an address.
     pub fn quota_left(&self, path: &str, address: Option<std::net::IpAddr>) -> Option<rate_limit::Left> {
-        self.core()?.rate_limits.left(path, address)
+        self.core()?.shared.rate_limits.left(path, address)
     }
 
     /// Which pages of other origins may use the API; none while sealed.
     pub fn cors(&self) -> Arc<cors::Cors> {
-        self.core().map(|core| core.browsers.cors()).unwrap_or_default()
+        self.core().map(|core| core.shared.browsers.cors()).unwrap_or_default()
     }
 
     /// Opens the audit devices anew, after their files were moved away.
     pub async fn reopen(&self) {
         if let Some(core) = self.core() {
-            core.audits.reopen().await;
+            core.shared.audits.reopen().await;
         }
     }
 

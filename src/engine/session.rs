@@ -106,11 +106,11 @@ impl Core {
 
     /// Where a token belongs, if that is above this namespace. One from anywhere else is as good as unknown here.
     fn above(&self, token: &Secret) -> Result<Option<Above>, Error> {
-        let id = self.directory.id_of(token);
+        let id = self.shared.directory.id_of(token);
         if id == self.place.id {
             return Ok(None);
         }
-        let core = self.directory.core(id).ok_or_else(Error::denied)?;
+        let core = self.shared.directory.core(id).ok_or_else(Error::denied)?;
         let lead = self.place.path.strip_prefix(&core.place.path).ok_or_else(Error::denied)?.to_owned();
         Ok(Some(Above { core, lead }))
     }

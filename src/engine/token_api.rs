@@ -140,7 +140,7 @@ impl Core {
     /// The limits of the login mount that made a token.
     fn token_limits(&self, path: &str) -> super::ttl::Limits {
         let mounted = path.strip_prefix("auth/").and_then(|path| self.methods.route(path));
-        mounted.map_or(self.settings.limits, |(mounted, _)| mounted.entry.limits(self.settings.limits))
+        mounted.map_or(self.shared.settings.limits, |(mounted, _)| mounted.entry.limits(self.shared.settings.limits))
     }
 
     async fn looked_up(&self, found: &Found, token: Option<&Secret>) -> Result<Reply, Error> {
@@ -150,7 +150,7 @@ impl Core {
 
     fn describe(&self, found: &Found, token: Option<&Secret>, entity: Option<&Entity>) -> Reply {
         let t = &found.token;
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         let mut data = Map::new();
         let mut set = |name: &str, value: Value| data.insert(name.to_owned(), value);
         set("accessor", json!(t.accessor));

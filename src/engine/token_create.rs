@@ -72,7 +72,7 @@ impl Core {
             .filter(|name| !self.policies.exists(name))
             .map(|name| format!("Policy {name:?} does not exist"))
             .collect();
-        let made = self.tokens.create(token, id, self.settings.limits).await?;
+        let made = self.tokens.create(token, id, self.shared.settings.limits).await?;
         warnings.extend(made.warnings);
         let entity = self.entity_of(&made.token).await?;
         let auth = made.token.auth(Some(&made.id), made.token.creation_ttl);

@@ -36,7 +36,7 @@ impl Core {
     pub(super) async fn wrap(&self, reply: Reply, path: &str, ttl: u64) -> Result<Reply, Error> {
         match reply {
             Reply::Envelope { mut envelope, delivery, .. } if envelope.wrap_info.is_none() => {
-                envelope.request_id = self.random.uuid();
+                envelope.request_id = self.shared.random.uuid();
                 let accessor = envelope.auth.as_ref().map(|auth| auth.accessor.clone()).filter(|a| !a.is_empty());
                 let text = serde_json::to_string(&envelope)
                     .map_err(|error| Error::internal("the answer is not JSON").caused_by(error))?;
@@ -63,9 +63,9 @@ impl Core {
             explicit_max_ttl: ttl,
             num_uses: 1,
             renewable: false,
-            ..Token::blank(self.clock.now())
+            ..Token::blank(self.shared.clock.now())
         };
-        let made = self.tokens.create(token, None, self.settings.limits).await?;
+        let made = self.tokens.create(token, None, self.shared.settings.limits).await?;
         let found = self.tokens.find(&made.id).await?.ok_or_else(invalid)?;
         let info = WrapInfo {
             token: made.id.expose().to_owned(),

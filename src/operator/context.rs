@@ -15,6 +15,7 @@ use super::access::Access;
 use super::events::{self, Events, Recorders, Told};
 use super::external::External;
 use super::fence::Fence;
+use super::latest::Latest;
 use super::leftovers::Leftovers;
 use super::metrics::Metrics;
 use super::options::{Options, RunError};
@@ -56,6 +57,9 @@ pub struct Context {
     pub database_mount: String,
     /// Mount of the kubernetes login, without `auth/`.
     pub auth_mount: String,
+    /// Login mounts of this cluster, [`Context::auth_mount`] first: only of workloads that came through them, or through others
+    /// that ask the same API server, can it be told here whether they have ended.
+    pub logins: Vec<String>,
     /// Audience of the tokens that tenants log in with.
     pub audience: String,
     /// This replica's name, in events.
@@ -98,6 +102,8 @@ pub struct Context {
     events: Events,
     /// What events have said last.
     pub told: Told,
+    /// The versions of objects after their last status.
+    pub latest: Latest,
     /// Whether anything may be changed.
     pub fence: Fence,
     /// Failures in a row, by the object's UID.
@@ -182,6 +188,7 @@ impl Context {
             tenants,
             external,
             database_mount: options.database_mount.trim_matches('/').to_owned(),
+            logins: [mount.clone()].into_iter().chain(options.login_mounts).collect(),
             auth_mount: mount,
             audience,
             identity: options.identity,
@@ -202,6 +209,7 @@ impl Context {
             surplus: Mutex::default(),
             events,
             told: Told::default(),
+            latest: Latest::default(),
             fence,
             failures: Failures::default(),
             kube,

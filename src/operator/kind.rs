@@ -134,6 +134,8 @@ pub async fn reconcile<K: Kind>(object: Arc<K>, context: Arc<Context>) -> Result
         // Its own deletion follows; a Secret that went before it needs no successor.
         return Ok(Action::await_change());
     }
+    let kube = api(&*object, &context);
+    let Some(object) = context.latest.of(object, &kube).await? else { return Ok(Action::await_change()) };
     let mut status = object.status().cloned().unwrap_or_default();
     let sync = async {
         context.access.ensure(&namespace).await?;
@@ -217,11 +219,11 @@ async fn write_status<K: Kind>(object: &K, context: &Context, status: &K::Status
     let patch = with_type(object, json!({ "status": status }));
     let params = PatchParams::apply(MANAGER).force();
     match api(object, context).patch_status(&object.name_any(), &params, &Patch::Apply(&patch)).await {
-        Err(error) if !error::is_not_found(&error) => {
-            Err(Error::kube(format!("cannot write the status of {}", describe(object)))(error))
-        }
-        _ => Ok(()),
+        Ok(written) => context.latest.note(&written),
+        Err(error) if error::is_not_found(&error) => {}
+        Err(error) => return Err(Error::kube(format!("cannot write the status of {}", describe(object)))(error)),
     }
+    Ok(())
 }
 
 fn with_type<K: Kind>(object: &K, mut body: Value) -> Value {
@@ -258,6 +260,7 @@ async fn finish<K: Kind>(object: &K, context: &Context) -> Result<Action, Error>
     finalizer::set(object, context, false).await?;
     context.failures.clear(&object.uid().unwrap_or_default());
     context.told.forget(&object.uid().unwrap_or_default());
+    context.latest.forget(&object.uid().unwrap_or_default());
     let namespace = namespace_of(object);
     if !context.is_used(&namespace, &object.uid().unwrap_or_default()) {
         context.access.release(&namespace).await;

@@ -18,7 +18,7 @@
 //! | `leader.rs`, `fence.rs`, `requests.rs` | of several replicas, the one that works; the others change nothing |
 //! | `parts.rs` | the tasks of a running operator |
 //! | `metrics/`, `events.rs`, `progress.rs` | what monitoring, users and GitOps tools are told |
-//! | `watched.rs` | the objects of a kind, and the queue of its reconciler |
+//! | `watched.rs` (`latest.rs`) | the objects of a kind, never older than the operator's own last status, and the queue of its reconciler |
 //!
 //! # What it may do in the cluster
 //!
@@ -71,6 +71,7 @@ mod fence;
 mod finalizer;
 mod health;
 mod kind;
+mod latest;
 mod leader;
 mod leases;
 mod leftovers;

@@ -14,6 +14,8 @@ pub struct Options {
     pub engine: ClientConfig,
     /// Mount of the kubernetes login, without `auth/`. Usually `kubernetes`.
     pub auth_mount: String,
+    /// Further login mounts that are this cluster's, below `auth/` or as `NAMESPACE/auth/MOUNT`, whose configuration does not show it.
+    pub login_mounts: Vec<String>,
     /// The operator's own login role. Usually `lessor-operator`.
     pub login_role: String,
     /// The operator's projected ServiceAccount token. Usually `/var/run/secrets/lessor/token`.

@@ -31,6 +31,8 @@ pub struct OwnedSecrets {
 /// What is known of one Secret's versions.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Known {
+    /// Who has read or written it.
+    owner: Option<Owner>,
     /// As it was last read or written by its reconciler.
     version: Option<String>,
     /// Writes under way: what the watch shows meanwhile may be their result.
@@ -47,6 +49,12 @@ impl Known {
             return false;
         }
         self.version.as_ref() != Some(&version)
+    }
+
+    /// Takes in that a listing does not show it; whose it was, if that is news.
+    fn unlisted(&mut self) -> Option<Owner> {
+        // What is just being written may be there by now; its reconciler looks when the write has ended.
+        self.shown(String::new()).then(|| self.version.as_ref().and(self.owner.clone())).flatten()
     }
 
     /// Ends a write with what it made, if it did; whether the watch showed something else meanwhile.
@@ -83,19 +91,34 @@ impl OwnedSecrets {
     }
 
     /// Notes the version that a reconciler has just read.
-    pub fn read(&self, namespace: &str, name: &str, version: Option<String>) {
-        self.with(namespace, name, |known| known.version = version);
+    pub fn read(&self, namespace: &str, name: &str, owner: &Owner, version: Option<String>) {
+        self.with(namespace, name, |known| {
+            known.owner = Some(owner.clone());
+            known.version = version;
+        });
     }
 
     /// Notes that a write begins.
-    pub fn writing(&self, namespace: &str, name: &str) {
-        self.with(namespace, name, |known| known.writing = true);
+    pub fn writing(&self, namespace: &str, name: &str, owner: &Owner) {
+        self.with(namespace, name, |known| {
+            known.owner = Some(owner.clone());
+            known.writing = true;
+        });
     }
 
     /// Notes how a write ended: the version that it made, if it got through. Returns whether somebody else has changed the
     /// Secret meanwhile.
     pub fn written(&self, namespace: &str, name: &str, version: Option<String>) -> bool {
         self.with(namespace, name, |known| known.written(version))
+    }
+
+    /// Secrets that reconcilers know and a complete listing of their namespace does not show: they went before the watch began.
+    fn missing(&self, namespace: &str, listed: &HashSet<String>) -> Vec<Change> {
+        let mut known = lock(&self.known);
+        let unseen = known.iter_mut().filter(|((of, name), _)| of == namespace && !listed.contains(name));
+        unseen
+            .filter_map(|((_, name), known)| known.unlisted().map(|owner| Change::Gone { name: name.clone(), owner }))
+            .collect()
     }
 
     fn shown(&self, namespace: &str, name: &str, version: Option<String>) -> bool {
@@ -223,11 +246,14 @@ async fn watch(context: Arc<Context>, namespace: String) -> String {
         match event {
             Ok(event) => {
                 let complete = matches!(event, watcher::Event::InitDone);
-                for change in tracker.observe(event) {
-                    take(&context, &namespace, change);
-                }
+                let mut changes = tracker.observe(event);
                 if complete {
+                    // Whoever ends a turn from now on relies on the watch, so what went unseen before must be told now.
                     lock(&context.owned.followed).insert(namespace.clone(), true);
+                    changes.extend(context.owned.missing(&namespace, &tracker.listed));
+                }
+                for change in changes {
+                    take(&context, &namespace, change);
                 }
             }
             Err(_) if !context.is_used(&namespace, "") => break,
@@ -310,6 +336,24 @@ mod tests {
             tracker.observe(watcher::Event::Delete(secret("b", "2", None))),
             [Change::Gone { name: "b".into(), owner: owner("b") }]
         );
+    }
+
+    #[test]
+    fn a_secret_that_went_before_the_watch_began_is_told_of() {
+        let (owned, _requests) = OwnedSecrets::new();
+        for (namespace, name) in [("shop", "gone"), ("shop", "there"), ("shop", "never"), ("other", "gone")] {
+            owned.read(namespace, name, &owner(name), (name != "never").then(|| "1".to_owned()));
+        }
+        let gone = [Change::Gone { name: "gone".into(), owner: owner("gone") }];
+        assert_eq!(owned.missing("shop", &HashSet::from(["there".to_owned()])), gone);
+    }
+
+    #[test]
+    fn a_secret_that_a_listing_misses_while_it_is_written_is_looked_at_after_that() {
+        let (owned, _requests) = OwnedSecrets::new();
+        owned.writing("shop", "db", &owner("db"));
+        assert_eq!(owned.missing("shop", &HashSet::new()), []);
+        assert!(owned.written("shop", "db", Some("1".into())));
     }
 
     #[test]

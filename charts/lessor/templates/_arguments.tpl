@@ -24,6 +24,9 @@
 - operator
 {{ include "lessor.engineArguments" . }}
 - --login-role=lessor-operator
+{{- with .Values.operator.loginMounts }}
+- --login-mounts={{ join "," . }}
+{{- end }}
 - --token-file=/var/run/secrets/lessor/token
 - --database-mount=database
 - --login-secrets={{ include "lessor.name" (list . "operator") }}-logins

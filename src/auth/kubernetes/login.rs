@@ -154,9 +154,9 @@ fn owner(role: &Role, identity: &Identity) -> LeaseOwner {
     match (role.lease_owner, identity.pod.clone()) {
         (OwnerKind::Token, _) => LeaseOwner::Token,
         (OwnerKind::Workload, Some((name, uid))) => {
-            LeaseOwner::Workload(Workload { uid, namespace, name, service_account, pod: true })
+            LeaseOwner::Workload(Workload { uid, namespace, name, service_account, pod: true, login: None })
         }
-        (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace, service_account },
+        (OwnerKind::Workload, None) => LeaseOwner::Requester { namespace, service_account, login: None },
     }
 }
 

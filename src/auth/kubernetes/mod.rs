@@ -87,6 +87,10 @@ impl Method for Kubernetes {
         answer.map(Outcome::Answer)
     }
 
+    async fn api_server(&self) -> Result<Option<String>, Error> {
+        Ok(self.config().await?.map(|config| config.url()))
+    }
+
     async fn exists(&self, path: &str) -> Result<bool, Error> {
         match path.split('/').collect::<Vec<_>>()[..] {
             ["role", name] => self.roles.has(name).await,

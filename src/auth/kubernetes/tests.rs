@@ -208,7 +208,7 @@ async fn leases_belong_to_the_pod_that_the_cluster_names() {
         "pod": {"name": "other", "uid": "other"}}}));
     let login = f.login(json!({"role": "app", "jwt": forged})).await.unwrap();
     let (namespace, name, service_account) = ("ns".into(), "pod-1".into(), "sa".into());
-    let pod = Workload { uid: "pod-uid".into(), namespace, name, service_account, pod: true };
+    let pod = Workload { uid: "pod-uid".into(), namespace, name, service_account, pod: true, login: None };
     assert_eq!(login.owner, LeaseOwner::Workload(pod));
     assert_eq!((login.metadata["pod_name"].as_str(), login.metadata["pod_uid"].as_str()), ("pod-1", "pod-uid"));
     assert_eq!(login.metadata["lease_owner"], "workload");
@@ -223,7 +223,10 @@ async fn for_what_is_no_pod_each_request_names_the_workload() {
     let (host, _) = api_server(201, accepted(&["lessor"])).await;
     let f = Fixture::ready(&host, json!({"lease_owner": "workload"})).await;
     let login = f.login_with(jwt(json!({}))).await.unwrap();
-    assert_eq!(login.owner, LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() });
+    assert_eq!(
+        login.owner,
+        LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into(), login: None }
+    );
     assert_eq!(login.metadata.get("lease_owner"), None, "without a name the lease is the token's");
 }
 

@@ -109,7 +109,7 @@ fn unrecorded() -> Error {
 impl Core {
     /// Begins the trail of a request.
     pub(in crate::engine) fn follow(&self, incoming: &Incoming) -> Trail {
-        let devices = self.audits.devices();
+        let devices = self.shared.audits.devices();
         if devices.is_empty() {
             return Trail(None);
         }
@@ -132,11 +132,11 @@ impl Core {
             token: incoming.token.clone(),
             address: incoming.address,
             port: incoming.port,
-            headers: shown(&incoming.headers, &self.audits.headers()),
+            headers: shown(&incoming.headers, &self.shared.audits.headers()),
             wrap_ttl: incoming.wrap_ttl.as_deref().and_then(|ttl| duration::parse_seconds(ttl).ok()).unwrap_or(0),
             mount: self.mount_for(&incoming.path),
         };
-        Trail(Some(Box::new(Open { devices, clock: self.clock.clone(), request, who: None, recorded: false })))
+        Trail(Some(Box::new(Open { devices, clock: self.shared.clock.clone(), request, who: None, recorded: false })))
     }
 
     /// Ends the trail: an answer that no device can record is not given, and what it would have handed out is taken back.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
+use super::logins::marks_of;
 use super::revoke::Wait;
 use super::trace::Grant;
 use super::{Lease, Leases, Owner, record_key};
@@ -56,9 +57,9 @@ impl Asker {
         let own = id_in(&self.token.hash) == place.id;
         match (if own { &self.token.token.owner } else { &LeaseOwner::Token }, &self.workload) {
             (LeaseOwner::Workload(workload), _) => Ok(Some(workload.clone())),
-            (LeaseOwner::Requester { namespace, service_account }, Some(named)) => {
+            (LeaseOwner::Requester { namespace, service_account, login }, Some(named)) => {
                 let workload = Workload::named(namespace, named)?;
-                Ok(Some(Workload { service_account: service_account.clone(), ..workload }))
+                Ok(Some(Workload { service_account: service_account.clone(), login: login.clone(), ..workload }))
             }
             (LeaseOwner::Token, Some(_)) => Err(Error::bad_request(format!(
                 "{WORKLOAD_HEADER}: the leases of this token are its own; log in to a role with lease_owner=workload"
@@ -213,7 +214,7 @@ impl Leases {
                 return Err(Error::not_found());
             }
             if let Some(workload) = asker.workload(&self.place)? {
-                txn.expect.push((self.tombstones.full_key(&workload.uid), 0));
+                txn.expect.extend(marks_of(&workload).iter().map(|mark| (self.tombstones.full_key(mark), 0)));
                 lease.owner = Owner::Workload(workload);
             }
             let version = if stocked { self.stage_taking(&mut txn, &lease.id).await? } else { 0 };
@@ -248,7 +249,9 @@ impl Leases {
     /// A lost race is run again, unless it was lost to the workload's end.
     fn still_wanted(&self, conflict: &str, lease: &Lease) -> Result<(), Error> {
         match &lease.owner {
-            Owner::Workload(Workload { uid, .. }) if conflict == self.tombstones.full_key(uid) => {
+            Owner::Workload(workload)
+                if marks_of(workload).iter().any(|mark| conflict == self.tombstones.full_key(mark)) =>
+            {
                 Err(Error::new(Kind::Denied, "the workload of this token has ended: it gets no new credentials"))
             }
             _ => Ok(()),

@@ -1,13 +1,15 @@
 //! Leases: the record of every credential that exists, made before the credential and removed after it.
 //!
 //! `issue.rs` makes and prolongs them, `revoke.rs` ends them, `worker.rs` ends them when nobody asked, `book.rs` shows each
-//! secrets engine its own, `trace.rs` tells whose credential is whose, `peers.rs` reaches into other namespaces.
+//! secrets engine its own, `trace.rs` tells whose credential is whose, `logins.rs` through which login mounts they came,
+//! `peers.rs` reaches into other namespaces.
 //!
 //! Keys below `lease/`: `id/<lease id>` the record, `owner/<owner>/<lease id>` the index by owner,
 //! `queue/<group>/<time>/<lease id>` what waits to be revoked, by the connection that it needs.
 
 pub mod book;
 pub mod issue;
+pub mod logins;
 pub mod peers;
 pub mod revoke;
 pub mod tidy;

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::{Attempt, Lease, Leases, record_key, workload_folder};
+use super::logins::Logins;
+use super::{Attempt, Lease, Leases, record_key};
 use crate::base::Timestamp;
 use crate::base::clock::add_seconds;
 use crate::engine::due::{self, Due};
@@ -218,23 +219,22 @@ impl Leases {
         self.wake_queues().await
     }
 
-    /// Ends workloads: each gets a mark that forbids new leases, and all its leases are revoked. Returns their number.
+    /// Ends workloads, those that came through `logins` where these are named: each gets a mark that forbids new leases, and all
+    /// its leases are revoked. Returns their number.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn end_workloads(self: &Arc<Self>, uids: &[String]) -> Result<usize, StorageError> {
+    pub async fn end_workloads(
+        self: &Arc<Self>,
+        uids: &[String],
+        logins: Option<&Logins>,
+    ) -> Result<usize, StorageError> {
         let mut ended = 0;
         for uid in uids {
-            let forgotten = add_seconds(self.clock.now(), TOMBSTONE_SECONDS);
-            let mut txn = Txn { expect: vec![(self.tombstones.full_key(uid), 0)], ops: Vec::new() };
-            self.tombstones.stage_put(&mut txn, uid, &forgotten)?;
-            self.due.stage_add(&mut txn, forgotten, &Due::Tombstone { uid: uid.clone() })?;
-            match self.view.store().commit(txn).await {
-                Ok(()) => self.due.added(forgotten),
-                Err(StorageError::Conflict(_)) => {}
-                Err(error) => return Err(error),
+            for mark in logins.map_or_else(|| vec![uid.clone()], |logins| logins.marks(uid)) {
+                self.mark_ended(mark).await?;
             }
-            let leases = self.in_folder(&workload_folder(uid)).await?;
+            let leases = self.owned_by(uid, logins).await?;
             for batch in leases.chunks(BATCH) {
                 self.mark(batch).await?;
             }
@@ -242,6 +242,21 @@ impl Leases {
         }
         self.wake_queues().await?;
         Ok(ended)
+    }
+
+    async fn mark_ended(&self, mark: String) -> Result<(), StorageError> {
+        let forgotten = add_seconds(self.clock.now(), TOMBSTONE_SECONDS);
+        let mut txn = Txn { expect: vec![(self.tombstones.full_key(&mark), 0)], ops: Vec::new() };
+        self.tombstones.stage_put(&mut txn, &mark, &forgotten)?;
+        self.due.stage_add(&mut txn, forgotten, &Due::Tombstone { uid: mark })?;
+        match self.view.store().commit(txn).await {
+            Ok(()) => {
+                self.due.added(forgotten);
+                Ok(())
+            }
+            Err(StorageError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn stage_forget_tombstone(&self, txn: &mut Txn, key: &str, uid: &str) {

@@ -177,7 +177,7 @@ impl Bench {
         self.tokens.hash(&made.id)
     }
 
-    async fn issue(&self, database: &str, token: &str) -> Result<Issued, Error> {
+    pub(super) async fn issue(&self, database: &str, token: &str) -> Result<Issued, Error> {
         self.issue_for(database, token, None).await
     }
 
@@ -202,7 +202,7 @@ impl Bench {
         self.leases.clone().issue(mounted, &format!("db/creds/{database}"), offer, &asker).await
     }
 
-    async fn deliver(&self, database: &str, token: &str) -> String {
+    pub(super) async fn deliver(&self, database: &str, token: &str) -> String {
         let issued = self.issue(database, token).await.unwrap();
         issued.delivery.complete();
         issued.id
@@ -288,7 +288,7 @@ async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
     bench.leases.end_token(&token).await.unwrap();
     assert_eq!(bench.workloads().await, [(workload.clone(), 1)]);
     assert_eq!(bench.world.users("a"), 1);
-    assert_eq!(bench.leases.end_workloads(&["uid-1".into()]).await.unwrap(), 1);
+    assert_eq!(bench.leases.end_workloads(&["uid-1".into()], None).await.unwrap(), 1);
     bench.until("the user is gone", async || bench.world.users("a") == 0 && bench.count().await == 0).await;
     let late = bench.token(LeaseOwner::Workload(workload)).await;
     assert_eq!(bench.issue("a", &late).await.unwrap_err().status(), 403, "the pod is gone: no new credential");
@@ -298,7 +298,8 @@ async fn leases_of_a_workload_outlive_the_token_and_end_with_the_workload() {
 #[tokio::test]
 async fn one_login_serves_every_workload_that_its_requests_name() {
     let bench = Bench::new().await;
-    let token = bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() }).await;
+    let token =
+        bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into(), login: None }).await;
     for workload in [Some("uid-1/db"), Some("uid-2"), None] {
         bench.issue_for("a", &token, workload).await.unwrap().delivery.complete();
     }
@@ -309,7 +310,7 @@ async fn one_login_serves_every_workload_that_its_requests_name() {
     assert_eq!(bench.workloads().await, [(workload("uid-1", "db"), 1), (workload("uid-2", ""), 1)]);
     bench.leases.end_token(&token).await.unwrap();
     bench.until("the token's own user is gone", async || bench.world.users("a") == 2).await;
-    bench.leases.end_workloads(&["uid-1".into()]).await.unwrap();
+    bench.leases.end_workloads(&["uid-1".into()], None).await.unwrap();
     bench.until("the user of the workload is gone", async || bench.world.users("a") == 1).await;
 }
 
@@ -318,7 +319,8 @@ async fn a_request_names_no_workload_that_its_login_does_not_leave_to_it() {
     let bench = Bench::new().await;
     let token = bench.token(LeaseOwner::Token).await;
     assert_eq!(bench.issue_for("a", &token, Some("uid-1")).await.unwrap_err().status(), 400);
-    let open = bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into() }).await;
+    let open =
+        bench.token(LeaseOwner::Requester { namespace: "ns".into(), service_account: "sa".into(), login: None }).await;
     for named in ["", "/db", "a b", "uid/na/me", "uid/\u{e9}"] {
         let error = bench.issue_for("a", &open, Some(named)).await.unwrap_err();
         assert_eq!(error.status(), 400, "{named}");

@@ -22,11 +22,11 @@ impl Core {
     /// # Errors
     /// What the store says.
     pub(in crate::engine) async fn load_namespaces(self: &Arc<Self>) -> Result<(), Error> {
-        let directory = &self.directory;
+        let directory = &self.shared.directory;
         directory.set_root(self);
         for id in directory.records.keys("").await? {
             let Some((record, _)) = directory.records.get::<Record>(&id).await? else { continue };
-            let space = open(self.shared(), record).await?;
+            let space = open(self.shared.clone(), record).await?;
             directory.insert(space);
         }
         Ok(())
@@ -35,10 +35,10 @@ impl Core {
     /// Starts what runs in the background, here and in every namespace; deletions that were cut off go on.
     pub(in crate::engine) fn begin_all(self: &Arc<Self>) {
         self.begin();
-        for space in self.directory.below("") {
+        for space in self.shared.directory.below("") {
             space.core.begin();
             if space.record.tainted {
-                tokio::spawn(keep_deleting(self.directory.clone(), space));
+                tokio::spawn(keep_deleting(self.shared.directory.clone(), space));
             }
         }
     }
@@ -52,7 +52,7 @@ impl Core {
         path: &str,
         custom_metadata: Metadata,
     ) -> Result<Record, Error> {
-        let directory = &self.directory;
+        let directory = &self.shared.directory;
         let _one_writer = directory.changing.lock().await;
         let (above, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
         let name = format!("{}/", name.trim_end_matches('/'));
@@ -68,8 +68,8 @@ impl Core {
         if let Some(other) = directory.get(path) {
             return Err(Error::bad_request(format!("path is already in use at {}", other.record.path)));
         }
-        let record = Record { custom_metadata, ..Record::new(path.to_owned(), &*self.random) };
-        let space = open(self.shared(), record.clone()).await?;
+        let record = Record { custom_metadata, ..Record::new(path.to_owned(), &*self.shared.random) };
+        let space = open(self.shared.clone(), record.clone()).await?;
         directory.records.put_if(&record.id, &record, 0).await?;
         space.core.begin();
         directory.insert(space);
@@ -203,7 +203,7 @@ async fn keep_deleting(directory: Arc<Directory>, space: Arc<Space>) {
         }
         tokio::select! {
             () = core.shutdown().requested() => {}
-            () = core.clock.sleep(DELETION_PAUSE) => {}
+            () = core.shared.clock.sleep(DELETION_PAUSE) => {}
         }
     }
 }

@@ -115,7 +115,7 @@ async fn a_deletion_that_was_cut_off_goes_on_after_a_restart() {
         record.tainted = true;
         Ok(())
     };
-    core.directory.amend("team/", tainted).await.unwrap();
+    core.shared.directory.amend("team/", tainted).await.unwrap();
     assert_eq!(first.ask(&first.root, Operation::Read, "team/sys/mounts", Value::Null).await, Err(404));
     let root = first.root.clone();
     first.engine.seal().await;
@@ -134,14 +134,14 @@ async fn a_namespace_that_gets_a_child_meanwhile_is_not_deleted() {
     let asked = Asked::start(Arc::new(Memory::default()), None).await;
     asked.write("sys/namespaces/team", json!({})).await;
     let core = asked.engine.core().unwrap();
-    let space = core.directory.get("team/").unwrap();
-    let held = core.directory.changing.lock().await;
+    let space = core.shared.directory.get("team/").unwrap();
+    let held = core.shared.directory.changing.lock().await;
     // Both wait for their turn, in this order.
     let release = async { drop(held) };
     let (made, deleted, ()) =
-        tokio::join!(core.make_namespace("team/sub/", Metadata::new()), core.directory.delete(space), release);
+        tokio::join!(core.make_namespace("team/sub/", Metadata::new()), core.shared.directory.delete(space), release);
     assert_eq!((made.unwrap().path.as_str(), deleted.unwrap_err().status()), ("team/sub/", 400));
-    assert!(!core.directory.get("team/").unwrap().record.tainted);
+    assert!(!core.shared.directory.get("team/").unwrap().record.tainted);
 }
 
 #[tokio::test]
@@ -149,12 +149,12 @@ async fn a_deletion_that_comes_late_leaves_the_next_namespace_of_that_path() {
     let asked = Asked::start(Arc::new(Memory::default()), None).await;
     asked.write("sys/namespaces/team", json!({})).await;
     let core = asked.engine.core().unwrap();
-    let first = core.directory.get("team/").unwrap();
+    let first = core.shared.directory.get("team/").unwrap();
     asked.ask(&asked.root, Operation::Delete, "sys/namespaces/team", Value::Null).await.unwrap();
     asked.write("sys/namespaces/team", json!({})).await;
-    let second = core.directory.get("team/").unwrap().record.id.clone();
-    assert!(!core.directory.remove(&first.record) && first.record.id != second);
-    assert_eq!(core.directory.get("team/").unwrap().record.id, second);
+    let second = core.shared.directory.get("team/").unwrap().record.id.clone();
+    assert!(!core.shared.directory.remove(&first.record) && first.record.id != second);
+    assert_eq!(core.shared.directory.get("team/").unwrap().record.id, second);
 }
 
 #[tokio::test]

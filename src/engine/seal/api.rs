@@ -78,19 +78,19 @@ impl Core {
         match area {
             Area::RootToken => self.generate_root(path, operation, fields).await,
             Area::Rekey(which) => {
-                self.keeper.check_which(which)?;
+                self.shared.keeper.check_which(which)?;
                 self.rekey(which, path, operation, fields).await
             }
         }
     }
 
     async fn generate_root(&self, path: &str, operation: Operation, fields: &Fields) -> Result<Option<Value>, Error> {
-        let keeper = &self.keeper;
+        let keeper = &self.shared.keeper;
         match (path, operation) {
             ("attempt", Operation::Read) => keeper.root_status().await.map(Some),
             ("attempt", Operation::Write) => {
                 let otp = fields.secret("otp")?.filter(|otp| !otp.is_empty());
-                let reader = pgp::recipient(fields, "pgp_key", self.clock.now(), &self.random).await?;
+                let reader = pgp::recipient(fields, "pgp_key", self.shared.clock.now(), &self.shared.random).await?;
                 if otp.is_some() && reader.is_some() {
                     return Err(Error::bad_request("only one of \"otp\" and \"pgp_key\" must be specified"));
                 }
@@ -108,8 +108,8 @@ impl Core {
             ("update", Operation::Write) => match keeper.root_update(&nonce(fields)?, share(fields)?).await? {
                 Step::More => keeper.root_status().await.map(Some),
                 Step::Granted { token, answer } => {
-                    let root = token_create::root(self.clock.now());
-                    let made = self.tokens.create(root, Some(token), self.settings.limits).await?;
+                    let root = token_create::root(self.shared.clock.now());
+                    let made = self.tokens.create(root, Some(token), self.shared.settings.limits).await?;
                     tracing::warn!(accessor = made.token.accessor, "a root token was generated with shares");
                     Ok(Some(answer))
                 }
@@ -126,7 +126,7 @@ impl Core {
         operation: Operation,
         fields: &Fields,
     ) -> Result<Option<Value>, Error> {
-        let keeper = &self.keeper;
+        let keeper = &self.shared.keeper;
         match (path, operation) {
             ("init", Operation::Read) => keeper.rekey_status().await.map(Some),
             ("init", Operation::Write) => {
@@ -154,7 +154,7 @@ impl Core {
         let scheme = scheme
             .map_err(|problem| Error::bad_request(format!("invalid secret_shares or secret_threshold: {problem}")))?;
         let number = (scheme.shares(), "incorrect number of PGP keys for rekey");
-        let readers = pgp::recipients(fields, "pgp_keys", number, self.clock.now(), &self.random).await?;
+        let readers = pgp::recipients(fields, "pgp_keys", number, self.shared.clock.now(), &self.shared.random).await?;
         let backup = fields.bool("backup")?.unwrap_or(false);
         if backup && readers.is_empty() {
             let text = "cannot request a backup of the new keys without providing PGP keys for encryption";

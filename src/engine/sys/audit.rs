@@ -17,15 +17,15 @@ impl Core {
                     });
                     (record.path, row)
                 };
-                let rows: Map<_, _> = self.audits.records().into_iter().map(row).collect();
+                let rows: Map<_, _> = self.shared.audits.records().into_iter().map(row).collect();
                 Ok(Reply::duplicated(Answer::data(rows.into())))
             }
             Operation::Write if !path.is_empty() => {
-                self.audits.enable(path, fields).await?;
+                self.shared.audits.enable(path, fields).await?;
                 Ok(Reply::Empty(204))
             }
             Operation::Delete if !path.is_empty() => {
-                self.audits.disable(path).await?;
+                self.shared.audits.disable(path).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_operation()),
@@ -38,7 +38,7 @@ impl Core {
         }
         let input = fields.secret("input")?.filter(|input| !input.is_empty());
         let input = input.ok_or_else(|| Error::bad_request("the \"input\" parameter is empty"))?;
-        let hash = self.audits.hash(path, input.expose())?;
+        let hash = self.shared.audits.hash(path, input.expose())?;
         Ok(Reply::duplicated(Answer::data(json!({ "hash": hash }))))
     }
 
@@ -48,7 +48,7 @@ impl Core {
         name: &str,
         fields: &Fields,
     ) -> Result<Reply, Error> {
-        let headers = self.audits.headers();
+        let headers = self.shared.audits.headers();
         let row = |(name, hmac): (&String, &bool)| (name.clone(), json!({ "hmac": hmac }));
         match operation {
             Operation::Read | Operation::List if name.is_empty() => {
@@ -61,11 +61,11 @@ impl Core {
                 Ok(Reply::duplicated(Answer::data(Map::from_iter([row(found)]).into())))
             }
             Operation::Write if !name.is_empty() => {
-                self.audits.set_header(name, Some(fields.bool("hmac")?.unwrap_or(false))).await?;
+                self.shared.audits.set_header(name, Some(fields.bool("hmac")?.unwrap_or(false))).await?;
                 Ok(Reply::Empty(204))
             }
             Operation::Delete if !name.is_empty() => {
-                self.audits.set_header(name, None).await?;
+                self.shared.audits.set_header(name, None).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_operation()),

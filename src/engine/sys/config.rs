@@ -11,7 +11,7 @@ impl Core {
     pub(super) async fn sys_config(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
         if path == "state/sanitized" {
             return match operation {
-                Operation::Read => Ok(Reply::answer(Answer::data(self.settings.shown.clone()))),
+                Operation::Read => Ok(Reply::answer(Answer::data(self.shared.settings.shown.clone()))),
                 _ => Err(Error::unsupported_operation()),
             };
         }
@@ -34,7 +34,7 @@ impl Core {
     pub(super) async fn sys_cors(&self, operation: Operation, fields: &Fields) -> Result<Reply, Error> {
         match operation {
             Operation::Read => {
-                let cors = self.browsers.cors();
+                let cors = self.shared.browsers.cors();
                 let mut data = json!({ "enabled": cors.enabled });
                 if cors.enabled {
                     let standard = STANDARD_HEADERS.iter().map(|name| (*name).to_owned());
@@ -54,11 +54,11 @@ impl Core {
                     ));
                 }
                 let allowed_headers = fields.comma_list("allowed_headers")?.unwrap_or_default();
-                self.browsers.set_cors(Cors { enabled: true, allowed_origins, allowed_headers }).await?;
+                self.shared.browsers.set_cors(Cors { enabled: true, allowed_origins, allowed_headers }).await?;
                 Ok(Reply::Empty(204))
             }
             Operation::Delete => {
-                self.browsers.set_cors(Cors::default()).await?;
+                self.shared.browsers.set_cors(Cors::default()).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_operation()),
@@ -72,7 +72,7 @@ impl Core {
         name: &str,
         fields: &Fields,
     ) -> Result<Reply, Error> {
-        let mut headers = self.browsers.ui_headers().await?;
+        let mut headers = self.shared.browsers.ui_headers().await?;
         match operation {
             Operation::List if name.is_empty() => Ok(Reply::answer(Answer::keys(headers.keys().cloned().collect())?)),
             _ if name.is_empty() => Err(Error::unsupported_operation()),
@@ -89,12 +89,12 @@ impl Core {
                 let values = fields.string_list("values")?.filter(|values| !values.is_empty());
                 let values = values.ok_or_else(|| Error::bad_request("missing values"))?;
                 headers.insert(name.to_lowercase(), values);
-                self.browsers.set_ui_headers(&headers).await?;
+                self.shared.browsers.set_ui_headers(&headers).await?;
                 Ok(Reply::Empty(204))
             }
             Operation::Delete => {
                 headers.remove(&name.to_lowercase());
-                self.browsers.set_ui_headers(&headers).await?;
+                self.shared.browsers.set_ui_headers(&headers).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_operation()),

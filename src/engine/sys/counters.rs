@@ -33,14 +33,14 @@ impl Core {
             }
             ("tokens", Operation::Read) => {
                 let mut total = self.tokens.accessors().await?.len();
-                for space in self.directory.below(&self.place.path) {
+                for space in self.shared.directory.below(&self.place.path) {
                     total += space.core.tokens.accessors().await?.len();
                 }
                 Answer::data(json!({ "counters": { "service_tokens": { "total": total } } }))
             }
             ("entities", Operation::Read) => {
                 let mut total = self.identity.count().await?;
-                for space in self.directory.below(&self.place.path) {
+                for space in self.shared.directory.below(&self.place.path) {
                     total += space.core.identity.count().await?;
                 }
                 Answer::data(json!({ "counters": { "entities": { "total": total } } }))
@@ -55,7 +55,7 @@ impl Core {
 
     /// 204 where there is nothing to report, as in Vault.
     async fn activity_report(&self, fields: &Fields) -> Result<Answer, Error> {
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         let last = moment(fields, "end_time")?.unwrap_or(now).min(now);
         let earliest = activity::month_start(&activity::months_before(&activity::month(now), REPORTED));
         let first = moment(fields, "start_time")?.unwrap_or(earliest);
@@ -77,7 +77,7 @@ impl Core {
     }
 
     async fn activity_of_month(&self) -> Result<Answer, Error> {
-        let month = activity::month(self.clock.now());
+        let month = activity::month(self.shared.clock.now());
         let places = self.counted_places(&month, &month).await?;
         let report = report(&places, 0);
         let mut data = report["total"].clone();
@@ -87,7 +87,7 @@ impl Core {
     }
 
     async fn counted_places(&self, first: &str, last: &str) -> Result<Vec<Place>, Error> {
-        let below = self.directory.below(&self.place.path);
+        let below = self.shared.directory.below(&self.place.path);
         let mut places = Vec::new();
         for core in [self].into_iter().chain(below.iter().map(|space| &*space.core)) {
             let (id, path) = (core.place.shown_id().to_owned(), core.place.path.clone());

@@ -22,7 +22,7 @@ impl Core {
         let uptime = read("/proc/uptime").await;
         let uptime = uptime.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(0);
         Ok(Reply::answer(Answer::data(json!({
-            "timestamp": self.clock.now().to_string(),
+            "timestamp": self.shared.clock.now().to_string(),
             "cpu": processors(&read("/proc/cpuinfo").await),
             "cpu_times": times(&read("/proc/stat").await),
             "memory": memory(&read("/proc/meminfo").await),

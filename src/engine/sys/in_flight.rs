@@ -70,7 +70,7 @@ impl Core {
             });
             (id.clone(), row)
         };
-        let rows: Map<String, Value> = self.flights.rows().iter().map(row).collect();
+        let rows: Map<String, Value> = self.shared.flights.rows().iter().map(row).collect();
         Ok(Reply::Raw(200, rows.into()))
     }
 }

@@ -77,7 +77,7 @@ impl Core {
             "expire_time": lease.expires.to_string(),
             "last_renewal": lease.last_renewal.map_or(Value::Null, |renewed| json!(renewed.to_string())),
             "renewable": lease.renewable,
-            "ttl": lease.ttl(self.clock.now()),
+            "ttl": lease.ttl(self.shared.clock.now()),
             "path": lease.id.rsplit_once('/').map_or("", |(path, _)| path),
         }))))
     }

@@ -14,7 +14,8 @@ const STUCK_SHOWN: usize = 1000;
 
 impl Core {
     /// `GET workloads`: who owns leases; `GET workloads/<uid>`, `workloads/<namespace>/<name>`: which ones; `GET users/<username>`: who
-    /// holds that user (`trace.rs`). `PUT workloads/end` with `uids`: those are gone, revoke what they own.
+    /// holds that user (`trace.rs`). `PUT workloads/end` with `uids`: those are gone, revoke what they own. With `logins` the first
+    /// and the last are about whole clusters (`clusters.rs`).
     /// `GET leases/stuck`: revocations that do not get through, and why.
     /// `spares/<mount>/<role>`, `orphans/<mount>/<connection>`: what the mount's engine says of itself.
     pub(super) async fn sys_lessor(
@@ -35,7 +36,10 @@ impl Core {
                 let uids = uids.ok_or_else(|| {
                     Error::bad_request("missing uids: name the workloads that have ended by their Kubernetes UIDs")
                 })?;
-                let ended = self.leases.end_workloads(&uids).await?;
+                let ended = match fields.comma_list("logins")? {
+                    Some(logins) => self.end_in_clusters(&uids, &logins).await?,
+                    None => self.leases.end_workloads(&uids, None).await?,
+                };
                 Ok(Reply::answer(Answer::data(json!({ "leases": ended }))))
             }
             (Operation::Read | Operation::List, "leases/stuck") => {

@@ -34,13 +34,13 @@ impl Core {
         let families = self.families().await?;
         Ok(match fields.string("format")?.as_deref() {
             Some("prometheus") => Reply::Text(PROMETHEUS, prometheus(&families)),
-            _ => Reply::Raw(200, as_json(&families, self.clock.now())),
+            _ => Reply::Raw(200, as_json(&families, self.shared.clock.now())),
         })
     }
 
     /// Of the whole engine: counters are sums over all namespaces, mounts are named as root has them.
     async fn families(&self) -> Result<Vec<Family>, Error> {
-        let below = self.directory.below("");
+        let below = self.shared.directory.below("");
         let cores: Vec<&Core> = [self].into_iter().chain(below.iter().map(|space| &*space.core)).collect();
         let counter = |name, help, count: fn(&Counts) -> &AtomicU64| {
             let total = cores.iter().map(|core| count(&core.leases.counts).load(Ordering::Relaxed)).sum();

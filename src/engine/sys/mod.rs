@@ -3,6 +3,7 @@
 mod audit;
 mod builtin;
 mod capabilities;
+mod clusters;
 mod config;
 mod counters;
 mod host;

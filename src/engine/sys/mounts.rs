@@ -30,7 +30,7 @@ impl Core {
         if let Some(path) = path.strip_suffix("/tune") {
             let name = mount::normal_path(path)?;
             if let Some(builtin) = builtin::at(&name) {
-                return read_tuning(operation, &builtin.entry(false), self.settings.limits, false);
+                return read_tuning(operation, &builtin.entry(false), self.shared.settings.limits, false);
             }
             let missing = || Error::bad_request(format!("cannot fetch sysview for path {name:?}"));
             let mounted = self.mounts.get(&name).ok_or_else(missing)?;
@@ -52,9 +52,9 @@ impl Core {
                 if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
                     return Err(Error::bad_request(format!("path is already in use at {name}")));
                 }
-                let _no_namespace_comes = self.directory.hold().await;
+                let _no_namespace_comes = self.shared.directory.hold().await;
                 self.check_free(&name)?;
-                self.mounts.add(mount::new_entry(path, false, fields, &*self.random)?).await?;
+                self.mounts.add(mount::new_entry(path, false, fields, &*self.shared.random)?).await?;
                 if let Some(mounted) = self.mounts.get(&name) {
                     self.set_going(&mounted);
                 }
@@ -94,7 +94,7 @@ impl Core {
 
     /// Refuses a path that belongs to a namespace, or that one lies below.
     pub(super) fn check_free(&self, name: &str) -> Result<(), Error> {
-        match self.directory.hidden_by(&self.place.path, &self.place.full(name)) {
+        match self.shared.directory.hidden_by(&self.place.path, &self.place.full(name)) {
             Some(other) => Err(Error::bad_request(format!("path is already in use at {other}"))),
             None => Ok(()),
         }
@@ -116,7 +116,7 @@ impl Core {
         }
         if let Some(path) = path.strip_suffix("/tune") {
             if path == "token" {
-                return read_tuning(operation, &builtin::TOKEN.entry(true), self.settings.limits, true);
+                return read_tuning(operation, &builtin::TOKEN.entry(true), self.shared.settings.limits, true);
             }
             let name = mount::normal_path(path)?;
             let missing = || Error::bad_request(format!("cannot fetch sysview for path {:?}", format!("auth/{name}")));
@@ -132,7 +132,7 @@ impl Core {
             },
             Operation::Write if name == "token/" => Err(Error::bad_request("path is already in use at token/")),
             Operation::Write => {
-                self.methods.add(mount::new_entry(path, true, fields, &*self.random)?).await?;
+                self.methods.add(mount::new_entry(path, true, fields, &*self.shared.random)?).await?;
                 Ok(Reply::Empty(204))
             }
             Operation::Delete if name == "token/" => {
@@ -143,12 +143,13 @@ impl Core {
         }
     }
 
-    /// Removes a login method with the tokens that it made: it goes last, so that one which a crash leaves half removed can be
-    /// removed again, and meanwhile lets nobody in.
+    /// Removes a login method with the tokens that it made and the leases of its workloads: it goes last, so that one which a
+    /// crash leaves half removed can be removed again, and meanwhile lets nobody in.
     async fn disable(&self, name: &str) -> Result<Reply, Error> {
         let Some(mounted) = self.methods.get(name) else { return Ok(Reply::Empty(204)) };
         self.methods.taint(name, true).await?;
         self.end_tokens_of(name).await?;
+        self.leases.end_login(&mounted.entry.accessor).await?;
         self.wipe(&format!("auth/{}/", mounted.entry.uuid)).await?;
         self.lockouts.forget_mount(&mounted.entry.accessor).await?;
         self.methods.remove(name).await?;
@@ -177,7 +178,7 @@ impl Core {
         fields: &Fields,
     ) -> Result<Reply, Error> {
         if operation != Operation::Write {
-            return read_tuning(operation, &mounted.entry, self.settings.limits, login);
+            return read_tuning(operation, &mounted.entry, self.shared.settings.limits, login);
         }
         table.amend(&mounted.entry.path, |entry| entry.tune(fields)).await?;
         Ok(Reply::Empty(204))

@@ -28,12 +28,13 @@ impl Core {
         let full = self.place.full(&normal_path(path)?).into_owned();
         match operation {
             Operation::Read => {
-                let space = self.directory.get(&full).ok_or_else(Error::not_found)?;
+                let space = self.shared.directory.get(&full).ok_or_else(Error::not_found)?;
                 Ok(Reply::answer(Answer::data(describe(&space.record))))
             }
             Operation::Write => self.write_namespace(&full, fields).await,
             Operation::Patch => {
-                let record = self.directory.amend(&full, |record| merge(&mut record.custom_metadata, fields)).await?;
+                let record =
+                    self.shared.directory.amend(&full, |record| merge(&mut record.custom_metadata, fields)).await?;
                 Ok(Reply::answer(Answer::data(describe(&record))))
             }
             Operation::Delete => self.delete_namespace(&full).await,
@@ -44,7 +45,7 @@ impl Core {
     /// Those directly below this one.
     fn list_namespaces(&self) -> Result<Reply, Error> {
         let (mut keys, mut info) = (Vec::new(), Map::new());
-        for space in self.directory.below(&self.place.path) {
+        for space in self.shared.directory.below(&self.place.path) {
             let name = &space.record.path[self.place.path.len()..];
             if name.find('/') == Some(name.len() - 1) {
                 keys.push(name.to_owned());
@@ -64,7 +65,7 @@ impl Core {
             return Err(Error::bad_request("seal: namespaces with a seal of their own are not offered: leave it out"));
         }
         let metadata: Option<Metadata> = fields.string_map("custom_metadata")?;
-        let record = match self.directory.get(full) {
+        let record = match self.shared.directory.get(full) {
             None => self.make_namespace(full, metadata.unwrap_or_default()).await?,
             Some(_) => {
                 let replace = |record: &mut Record| {
@@ -73,17 +74,17 @@ impl Core {
                     }
                     Ok(())
                 };
-                self.directory.amend(full, replace).await?
+                self.shared.directory.amend(full, replace).await?
             }
         };
         Ok(Reply::answer(Answer::data(describe(&record))))
     }
 
     async fn delete_namespace(&self, full: &str) -> Result<Reply, Error> {
-        let Some(space) = self.directory.get(full) else {
+        let Some(space) = self.shared.directory.get(full) else {
             return Ok(Reply::answer(Answer::empty().warn("requested namespace does not exist")));
         };
-        match self.directory.delete(space).await? {
+        match self.shared.directory.delete(space).await? {
             true => Ok(Reply::Empty(204)),
             false => {
                 let warning = "a database refused to drop users of this namespace: it answers nothing more, and is \
@@ -114,12 +115,12 @@ impl Core {
         }
         match action {
             "lock" => {
-                let key = self.directory.lock(&full, &*self.random).await?;
+                let key = self.shared.directory.lock(&full, &*self.shared.random).await?;
                 Ok(Reply::answer(Answer::data(json!({ "unlock_key": key.expose() }))))
             }
             "unlock" => {
                 let key = fields.secret("unlock_key")?.filter(|key| !key.is_empty());
-                self.directory.unlock(&full, key, session.is_root()).await?;
+                self.shared.directory.unlock(&full, key, session.is_root()).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_path()),
@@ -131,7 +132,7 @@ impl Core {
         if operation != Operation::Read {
             return Err(Error::unsupported_operation());
         }
-        let below = self.directory.below(&self.place.path);
+        let below = self.shared.directory.below(&self.place.path);
         let names = below.iter().map(|space| &space.record.path[self.place.path.len()..]);
         let keys: Vec<_> = names.filter(|name| session.reaches(name)).collect();
         Ok(Reply::answer(Answer::data(json!({ "keys": keys }))))

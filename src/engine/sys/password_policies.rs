@@ -34,7 +34,7 @@ impl Core {
             (Operation::Read, [name, "generate"]) => {
                 let missing = || Error::new(Kind::NotFound, format!("policy {name:?} does not exist"));
                 self.passwords.get(name).await?.ok_or_else(missing)?;
-                let password = self.passwords.generate(name, &*self.random).await?;
+                let password = self.passwords.generate(name, &*self.shared.random).await?;
                 Ok(Reply::answer(Answer::data(json!({ "password": password.expose() }))))
             }
             (_, [] | [_] | [_, "generate"]) => Err(Error::unsupported_operation()),

@@ -9,7 +9,7 @@ use crate::wire::{Answer, Error, Fields, Operation};
 
 impl Core {
     pub(super) async fn sys_quotas(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
-        let quotas = &self.quotas;
+        let quotas = &self.shared.quotas;
         let (kind, name) = path.split_once('/').unwrap_or((path, ""));
         match kind {
             "rate-limit" => return self.sys_rate_limits(operation, name, fields).await,
@@ -41,7 +41,7 @@ impl Core {
 
     /// The quota that a write asks for; fields that it leaves out stay as they are.
     async fn read_quota(&self, name: &str, fields: &Fields) -> Result<Quota, Error> {
-        let before = self.quotas.get(name).await.map(|(quota, _)| quota);
+        let before = self.shared.quotas.get(name).await.map(|(quota, _)| quota);
         let path = fields.string("path")?.map(|path| path.trim_start_matches('/').to_owned());
         let path = path.or(before.as_ref().map(|quota| quota.path.clone())).unwrap_or_default();
         if !path.is_empty() && !self.has_mount(&path) {
@@ -56,7 +56,7 @@ impl Core {
     /// Whether secrets engines can be at or below a path: it lies in a mount, here or in a namespace, or is a namespace.
     fn has_mount(&self, path: &str) -> bool {
         let folder = format!("{}/", path.trim_end_matches('/'));
-        match self.directory.split(&folder) {
+        match self.shared.directory.split(&folder) {
             Some((space, rest)) => rest.is_empty() || space.core.mounts.route(rest).is_some(),
             None => self.mounts.route(&folder).is_some(),
         }

@@ -14,7 +14,7 @@ impl Core {
         name: &str,
         fields: &Fields,
     ) -> Result<Reply, Error> {
-        let limits = &self.rate_limits;
+        let limits = &self.shared.rate_limits;
         match operation {
             Operation::List if name.is_empty() => Ok(Reply::answer(Answer::keys(limits.names())?)),
             _ if name.is_empty() || name.contains('/') => Err(Error::unsupported_path()),
@@ -39,7 +39,7 @@ impl Core {
 
     /// The quota that a write asks for; fields that it leaves out stay as they are.
     fn read_rate_limit(&self, name: &str, fields: &Fields) -> Result<RateLimit, Error> {
-        let before = self.rate_limits.get(name);
+        let before = self.shared.rate_limits.get(name);
         let path = fields.string("path")?.map(|path| path.trim_start_matches('/').to_owned());
         let path = path.or(before.as_ref().map(|limit| limit.path.clone())).unwrap_or_default();
         if !path.is_empty() && !self.is_served(&path) {
@@ -70,7 +70,7 @@ impl Core {
 
     /// Whether anything answers at or below a path, here or in a namespace.
     fn is_served(&self, path: &str) -> bool {
-        match self.directory.split(&format!("{}/", path.trim_end_matches(['/', '*']))) {
+        match self.shared.directory.split(&format!("{}/", path.trim_end_matches(['/', '*']))) {
             Some((space, rest)) => rest.is_empty() || space.core.serves(rest.trim_end_matches('/')),
             None => self.serves(path),
         }
@@ -92,7 +92,7 @@ impl Core {
     }
 
     pub(super) async fn sys_quota_settings(&self, operation: Operation, fields: &Fields) -> Result<Reply, Error> {
-        let mut settings = self.rate_limits.settings();
+        let mut settings = self.shared.rate_limits.settings();
         match operation {
             Operation::Read => Ok(Reply::answer(Answer::data(json!({
                 "enable_rate_limit_audit_logging": settings.enable_rate_limit_audit_logging,
@@ -109,7 +109,7 @@ impl Core {
                 if let Some(paths) = fields.comma_list("rate_limit_exempt_paths")? {
                     settings.rate_limit_exempt_paths = paths;
                 }
-                self.rate_limits.set(settings).await?;
+                self.shared.rate_limits.set(settings).await?;
                 Ok(Reply::Empty(204))
             }
             _ => Err(Error::unsupported_operation()),

@@ -55,7 +55,7 @@ impl Core {
     /// Moves at once: only the leases have to be revoked, whose ids begin with the old path.
     async fn remount(&self, fields: &Fields) -> Result<Reply, Error> {
         let (from, to) = (normal("from", fields)?, normal("to", fields)?);
-        let id = self.random.uuid();
+        let id = self.shared.random.uuid();
         let moved = match (from.strip_prefix("auth/"), to.strip_prefix("auth/")) {
             (Some(from), Some(to)) => self.move_login(from, to).await,
             (None, None) => self.move_secrets(&from, &to).await,
@@ -81,7 +81,7 @@ impl Core {
             return Err(error);
         }
         {
-            let _no_namespace_comes = self.directory.hold().await;
+            let _no_namespace_comes = self.shared.directory.hold().await;
             self.check_free(to)?;
             self.mounts.relocate(from, to).await?;
         }

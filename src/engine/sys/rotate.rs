@@ -10,25 +10,25 @@ impl Core {
     pub(super) async fn sys_rotate(&self, operation: Operation, path: &str, fields: &Fields) -> Result<Reply, Error> {
         match (operation, path) {
             (Operation::Write, "rotate" | "rotate/keyring") => {
-                self.keeper.barrier().rotate().await?;
+                self.shared.keeper.barrier().rotate().await?;
                 Ok(Reply::Empty(204))
             }
             (Operation::Read, "key-status") => {
-                let status = self.keeper.barrier().key_status()?;
+                let status = self.shared.keeper.barrier().key_status()?;
                 Ok(Reply::duplicated(Answer::data(json!({
                     "term": status.term, "install_time": status.installed.to_string(),
                     "encryptions": status.encryptions,
                 }))))
             }
             (Operation::Read, "rotate/config") => {
-                let rotation = self.rotation.get();
+                let rotation = self.shared.rotation.get();
                 Ok(Reply::duplicated(Answer::data(json!({
                     "enabled": rotation.enabled, "max_operations": rotation.max_operations,
                     "interval": rotation.interval,
                 }))))
             }
             (Operation::Write, "rotate/config") => {
-                self.rotation.put(fields).await?;
+                self.shared.rotation.put(fields).await?;
                 Ok(Reply::Empty(204))
             }
             (_, "rotate" | "rotate/keyring" | "rotate/config" | "key-status") => Err(Error::unsupported_operation()),

@@ -45,7 +45,7 @@ impl Core {
             return Err(Error::bad_request(format!("\"bytes\" should be less than {MOST}")));
         }
         let mut bytes = vec![0; count];
-        self.random.fill(&mut bytes);
+        self.shared.random.fill(&mut bytes);
         let text = encoded(&bytes, fields.string("format")?.as_deref(), "base64")?;
         Ok(Reply::answer(Answer::data(json!({ "random_bytes": text }))))
     }

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::auth::Workload;
+use crate::auth::{LoginMount, Workload};
 use crate::base::Timestamp;
 use crate::engine::core::Core;
+use crate::engine::lease::trace::{Census, Held};
 use crate::engine::lease::{Lease, Owner};
 use crate::engine::request::Reply;
 use crate::wire::{Answer, Error, Fields, Kind};
@@ -30,7 +31,8 @@ impl Core {
         self.rows("leases", &self.leases.of_named(namespace, name).await?).await
     }
 
-    /// `GET workloads`: who owns leases; with `since` also the leases that were asked for from that moment on.
+    /// `GET workloads`: who owns leases; with `since` also the leases that were asked for from that moment on, with `logins` only
+    /// the workloads of these clusters, of namespaces below as well.
     pub(super) async fn workloads(&self, fields: &Fields) -> Result<Reply, Error> {
         let wrong = |text: String| Error::bad_request(format!("since: {text:?} is no time like 2026-01-31T12:00:00Z"));
         let since = match fields.string("since")? {
@@ -38,27 +40,37 @@ impl Core {
             None => None,
         };
         // Taken before the look: what is asked for meanwhile belongs to the next one.
-        let now = self.clock.now();
-        let census = self.leases.census(since).await?;
-        let counted = |(workload, leases): &(Workload, usize)| {
-            let mut row = named(workload);
-            row["leases"] = json!(leases);
-            row
+        let now = self.shared.clock.now();
+        let (mut workloads, mut issued) = (Vec::new(), Vec::new());
+        let mut show = |namespace: &str, census: Census| {
+            workloads.extend(census.workloads.iter().map(|found| counted(namespace, found)));
+            issued.extend(census.recent.iter().map(|held| recent(namespace, held)));
         };
-        let rows: Vec<_> = census.workloads.iter().map(counted).collect();
-        let mut data = json!({ "workloads": rows, "time": now.to_string() });
+        match fields.comma_list("logins")? {
+            None => show("", self.leases.census(since).await?),
+            Some(logins) => {
+                for part in self.parts_of_clusters(&logins).await? {
+                    let mut census = part.leases.census(since).await?;
+                    census.workloads.retain(|(workload, _)| part.logins.cover(workload));
+                    census.recent.retain(|held| part.logins.cover(&held.grant.workload));
+                    show(&part.namespace, census);
+                }
+            }
+        }
+        let mut data = json!({ "workloads": workloads, "time": now.to_string() });
         if since.is_some() {
-            let row = |held: &crate::engine::lease::trace::Held| {
-                let mut row = named(&held.grant.workload);
-                row["username"] = json!(held.grant.username);
-                row["path"] = json!(held.path);
-                row["lease"] = json!(held.handle);
-                row["issue_time"] = json!(held.grant.issued.to_string());
-                row
-            };
-            data["issued"] = census.recent.iter().map(row).collect();
+            data["issued"] = issued.into();
         }
         Ok(Reply::answer(Answer::data(data)))
+    }
+
+    /// Ends workloads of the clusters that these login mounts are of, here and in the namespaces below.
+    pub(super) async fn end_in_clusters(&self, uids: &[String], logins: &[String]) -> Result<usize, Error> {
+        let mut ended = 0;
+        for part in self.parts_of_clusters(logins).await? {
+            ended += part.leases.end_workloads(uids, Some(&part.logins)).await?;
+        }
+        Ok(ended)
     }
 
     async fn rows(&self, key: &str, leases: &[Lease]) -> Result<Reply, Error> {
@@ -70,7 +82,7 @@ impl Core {
     }
 
     async fn row(&self, lease: &Lease) -> Result<Value, Error> {
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         let (path, handle) = lease.shown();
         let connection = lease.group.split_once('.').map_or("", |(_, connection)| connection);
         Ok(json!({
@@ -102,7 +114,36 @@ impl Core {
 }
 
 fn named(workload: &Workload) -> Value {
-    let Workload { uid, namespace, name, service_account, pod } = workload;
-    json!({ "type": if *pod { "pod" } else { "object" }, "namespace": namespace, "name": name, "uid": uid,
-        "service_account": service_account })
+    let Workload { uid, namespace, name, service_account, pod, login } = workload;
+    let mut row = json!({ "type": if *pod { "pod" } else { "object" }, "namespace": namespace, "name": name, "uid": uid,
+        "service_account": service_account });
+    if let Some(LoginMount { path, accessor }) = login {
+        row["login"] = json!(path);
+        row["login_accessor"] = json!(accessor);
+    }
+    row
+}
+
+/// A workload of a namespace of the engine below the asked one, or of that itself.
+fn named_in(namespace: &str, workload: &Workload) -> Value {
+    let mut row = named(workload);
+    if !namespace.is_empty() {
+        row["engine_namespace"] = json!(namespace);
+    }
+    row
+}
+
+fn counted(namespace: &str, (workload, leases): &(Workload, usize)) -> Value {
+    let mut row = named_in(namespace, workload);
+    row["leases"] = json!(leases);
+    row
+}
+
+fn recent(namespace: &str, held: &Held) -> Value {
+    let mut row = named_in(namespace, &held.grant.workload);
+    row["username"] = json!(held.grant.username);
+    row["path"] = json!(format!("{namespace}{}", held.path));
+    row["lease"] = json!(held.handle);
+    row["issue_time"] = json!(held.grant.issued.to_string());
+    row
 }

@@ -32,7 +32,7 @@ impl Core {
     pub(in crate::engine) async fn note_version(&self) -> Result<(), Error> {
         let view = self.stored("sys/core/");
         let (history, version) = view.get::<History>(KEY).await?.unwrap_or_default();
-        match with(history, VERSION, self.clock.now()) {
+        match with(history, VERSION, self.shared.clock.now()) {
             Some(history) => Ok(view.put_if(KEY, &history, version).await?),
             None => Ok(()),
         }

@@ -98,7 +98,7 @@ impl<'a> Target<'a> {
     /// Writes to the Secret so that the watch takes the result for our own.
     async fn write(&self, write: impl Future<Output = kube::Result<KubeSecret>>) -> kube::Result<KubeSecret> {
         let (owned, name) = (&self.context.owned, self.name());
-        owned.writing(&self.namespace, name);
+        owned.writing(&self.namespace, name, &self.owner);
         let answer = write.await;
         let version = answer.as_ref().ok().and_then(ResourceExt::resource_version);
         if owned.written(&self.namespace, name, version) {
@@ -124,7 +124,7 @@ impl<'a> Target<'a> {
         let found = self.api.get_opt(self.name()).await;
         let found = found.map_err(Error::kube(format!("cannot read {}", self.describe())))?;
         let Some(secret) = found else { return Ok(Found::default()) };
-        self.context.owned.read(&self.namespace, self.name(), secret.resource_version());
+        self.context.owned.read(&self.namespace, self.name(), &self.owner, secret.resource_version());
         if secret.owner_references().iter().any(|owner| owner.uid == self.uid) {
             Ok(Found::of(secret))
         } else {

@@ -67,7 +67,8 @@ impl Kind for DynamicDatabaseSecret {
             return Ok(());
         }
         // Ends every lease that this object owns, also one whose Secret was never written or is gone already.
-        let answer = context.session.write("sys/lessor/workloads/end", &json!({ "uids": [uid] })).await;
+        let body = json!({ "uids": [uid], "logins": context.logins });
+        let answer = context.session.write("sys/lessor/workloads/end", &body).await;
         answer.map(drop).map_err(Error::engine(format!("cannot revoke the leases of {}", describe(self))))
     }
 

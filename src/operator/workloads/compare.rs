@@ -41,6 +41,9 @@ struct Owner {
     name: String,
     #[serde(default)]
     leases: usize,
+    /// Where in the engine, if not where the operator itself logs in.
+    #[serde(default)]
+    engine_namespace: String,
 }
 
 /// The engine's list at a moment.
@@ -94,22 +97,30 @@ pub(super) async fn compare(context: &Context, namespaces: &[String], running: &
 
 async fn listing(context: &Context, since: Option<Timestamp>) -> Result<Listing, Error> {
     let what = "cannot list the engine's workloads";
-    let path = match since {
-        Some(since) => format!("sys/lessor/workloads?since={since}"),
-        None => "sys/lessor/workloads".to_owned(),
-    };
-    let answer = context.session.read(&path).await.map_err(Error::engine(what))?;
+    let answer = context.session.read(&question(&context.logins, since)).await.map_err(Error::engine(what))?;
     let data = answer.and_then(|envelope| envelope.data).unwrap_or_default();
     serde_json::from_value(data).map_err(|error| Error::waiting("EngineRefused", format!("{what}: {error}")))
+}
+
+/// Asks for the workloads of this cluster only: an engine may serve others, whose pods nobody finds here.
+fn question(logins: &[String], since: Option<Timestamp>) -> String {
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    format!("sys/lessor/workloads?logins={}{since}", logins.join(","))
+}
+
+/// How many leases each object owns that the operator has asked for in its name.
+fn asked_for(owners: &[Owner]) -> HashMap<&str, usize> {
+    let mut owned = HashMap::new();
+    for owner in owners.iter().filter(|owner| owner.engine_namespace.is_empty()) {
+        *owned.entry(owner.uid.as_str()).or_default() += owner.leases;
+    }
+    owned
 }
 
 /// Wakes every DynamicDatabaseSecret that owns less than it should, which then asks for its own lease, and every one that
 /// owns more.
 fn suspect(context: &Context, owners: &[Owner], surplus: &mut Surplus) {
-    let mut owned: HashMap<&str, usize> = HashMap::new();
-    for owner in owners {
-        *owned.entry(owner.uid.as_str()).or_default() += owner.leases;
-    }
+    let owned = asked_for(owners);
     let mut counts: Vec<(String, usize, usize)> = Vec::new();
     context.secrets.wake(|secret| {
         let uid = secret.uid().unwrap_or_default();
@@ -201,5 +212,30 @@ async fn has_namespace(context: &Context, namespace: &str) -> Result<bool, Error
     match api.get_metadata_opt(namespace).await {
         Err(error) if is_forbidden(&error) => Ok(true),
         answer => Ok(answer.map_err(Error::kube(format!("cannot look for namespace {namespace}")))?.is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_workloads_of_this_cluster_are_asked_for() {
+        let logins = ["kubernetes".to_owned(), "team/auth/public".to_owned()];
+        assert_eq!(question(&logins[..1], None), "sys/lessor/workloads?logins=kubernetes");
+        let since = question(&logins, Some("2026-01-01T12:00:00Z".parse().unwrap()));
+        assert_eq!(since, "sys/lessor/workloads?logins=kubernetes,team/auth/public&since=2026-01-01T12:00:00Z");
+    }
+
+    #[test]
+    fn what_a_namespace_of_the_engine_says_of_an_objects_uid_is_not_the_objects() {
+        let owners: Vec<Owner> = serde_json::from_value(json!([
+            { "uid": "a", "leases": 2 }, { "uid": "a", "namespace": "other", "leases": 1 },
+            { "uid": "a", "leases": 5, "engine_namespace": "team/" },
+        ]))
+        .unwrap();
+        assert_eq!(asked_for(&owners), HashMap::from([("a", 3)]));
     }
 }

@@ -69,7 +69,11 @@ async fn report(context: &Context, mut reports: mpsc::UnboundedReceiver<String>)
             waiting.insert(uid);
         }
         let batch: Vec<String> = waiting.iter().take(REPORT_SIZE).cloned().collect();
-        match context.session.write("sys/lessor/workloads/end", &json!({ "uids": batch })).await {
+        match context
+            .session
+            .write("sys/lessor/workloads/end", &json!({ "uids": batch, "logins": context.logins }))
+            .await
+        {
             Ok(_) => {
                 tracing::info!(workloads = batch.len(), "reported the end of workloads");
                 context.metrics.workloads_ended.fetch_add(batch.len() as u64, Ordering::Relaxed);

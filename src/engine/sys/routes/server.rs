@@ -79,9 +79,16 @@ const AUDITED: &[Field] = &[
     Field::flag("hmac", "Whether entries show a hash of its value.").or("false"),
 ];
 
-const ENDED: &[Field] = &[Field::list("uids", "Of workloads that have ended, as Kubernetes knows them.").required()];
+const LOGINS: Field = Field::list(
+    "logins",
+    "Only workloads of the clusters that these login mounts are of, of namespaces below as well: MOUNT or NAMESPACE/auth/MOUNT.",
+);
 
-const SINCE: &[Field] = &[Field::text("since", "A time: leases that were asked for from then on are listed, too.")];
+const ENDED: &[Field] =
+    &[Field::list("uids", "Of workloads that have ended, as Kubernetes knows them.").required(), LOGINS];
+
+const SINCE: &[Field] =
+    &[Field::text("since", "A time: leases that were asked for from then on are listed, too."), LOGINS];
 
 const WORKLOAD: &[Field] =
     &[Field::text("namespace", "Of the workload, in Kubernetes."), Field::text("name", "Of the workload.")];
