@@ -182,3 +182,42 @@ async fn a_certificate_logs_in_and_renews_what_it_got() {
     }
     lessor.http().post("auth/cert/login", json!({})).await.expect_status(400);
 }
+
+/// Runs a program of the system; what it printed.
+async fn run(program: &str, arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new(program).args(arguments).output().await;
+    let output = output.unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// OpenSSL makes such a certificate when it is told nothing of extensions; TLS libraries in Rust read none.
+#[tokio::test]
+async fn a_certificate_of_the_first_version_is_one_too() {
+    let (lessor, port, trust) = server().await;
+    let root = lessor.initialise().await;
+    let http = lessor.http().with_token(&root);
+    http.post("sys/auth/cert", json!({ "type": "cert" })).await.expect_status(204);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("ca.pem"), trust).unwrap();
+    let (key, request, own) = (path("key"), path("request"), path("own"));
+    for (kind, option) in [("rsa", "rsa_keygen_bits:2048"), ("ec", "ec_paramgen_curve:P-256")] {
+        run("openssl", &["genpkey", "-algorithm", kind, "-pkeyopt", option, "-out", &key]).await;
+        run("openssl", &["req", "-new", "-key", &key, "-subj", "/CN=old", "-out", &request]).await;
+        run("openssl", &["x509", "-req", "-in", &request, "-signkey", &key, "-out", &own]).await;
+        let shown = run("openssl", &["x509", "-in", &own, "-noout", "-text"]).await;
+        assert!(shown.contains("Version: 1 "), "{shown}");
+        let role = json!({ "certificate": std::fs::read_to_string(&own).unwrap() });
+        http.post(&format!("auth/cert/certs/{kind}"), role).await.expect_status(204);
+        let url = format!("https://localhost:{port}/v1/auth/cert/login");
+        let body = format!("{{\"name\":\"{kind}\"}}");
+        for version in ["1.2", "1.3"] {
+            let (tls, ca) = (format!("--tlsv{version}"), path("ca.pem"));
+            let ask = ["-s", "--max-time", "30", &tls, "--tls-max", version, "--cacert", &ca, "--cert", &own];
+            let answer = run("curl", &[&ask[..], &["--key", &key, "--data", &body, &url]].concat()).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            assert_eq!(answer["auth"]["metadata"]["common_name"], "old", "TLS {version}, {kind}: {answer}");
+        }
+    }
+}

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls_pki_types::CertificateDer;
 
+#[cfg(feature = "engine")]
+use super::anyone::Anyone;
 use super::{Error, certificates, provider};
 
 /// What a server wants of its clients.
@@ -18,6 +18,7 @@ pub enum Clients {
     #[default]
     Ignored,
     /// They may show a certificate, whoever made it. That they hold its key is checked, nothing else: a login does the rest.
+    #[cfg(feature = "engine")]
     Asked,
     /// They must show one that these authorities (PEM) made.
     Required(Vec<u8>),
@@ -27,7 +28,8 @@ impl Clients {
     pub(super) fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
         match self {
             Self::Ignored => Ok(None),
-            Self::Asked => Ok(Some(Arc::new(Anyone(provider().signature_verification_algorithms)))),
+            #[cfg(feature = "engine")]
+            Self::Asked => Ok(Some(Arc::new(Anyone::new(provider().signature_verification_algorithms)))),
             Self::Required(pem) => {
                 let certificates = certificates(pem, WHAT)?;
                 client_verifier(&certificates).map(|verifier| Some(verifier as _))
@@ -54,49 +56,4 @@ pub fn client_verifier(authorities: &[CertificateDer<'static>]) -> Result<Arc<dy
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
     let verifier: Arc<dyn ClientCertVerifier> = verifier.map_err(unusable)?;
     Ok(verifier)
-}
-
-/// Lets every client in, with or without a certificate.
-#[derive(Debug)]
-struct Anyone(WebPkiSupportedAlgorithms);
-
-impl ClientCertVerifier for Anyone {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
 }

@@ -1,5 +1,7 @@
 //! TLS from PEM texts: what a client trusts and shows, what a server shows, and the one crypto provider of the process.
 
+#[cfg(feature = "engine")]
+mod anyone;
 mod clients;
 pub mod renewed;
 #[cfg(all(test, feature = "operator"))]
