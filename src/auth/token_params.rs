@@ -94,8 +94,12 @@ impl TokenParams {
         replace(&mut self.token_no_default_policy, fields.bool("token_no_default_policy")?);
         replace(&mut self.token_num_uses, fields.count(&uses)?);
         if let Some(text) = fields.string("token_type")? {
-            self.token_type = serde_json::from_value(Value::String(text.clone()))
-                .map_err(|_| Error::bad_request(format!("invalid 'token_type' value {text:?}")))?;
+            self.token_type = match text.as_str() {
+                // As clients send it that have nothing to say.
+                "" => TokenType::default(),
+                _ => serde_json::from_value(Value::String(text.clone()))
+                    .map_err(|_| Error::bad_request(format!("invalid 'token_type' value {text:?}")))?,
+            };
         }
         if matches!(self.token_type, TokenType::Batch | TokenType::DefaultBatch) {
             let text = "'token_type' cannot be 'batch' or 'default_batch' when set to generate";

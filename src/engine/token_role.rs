@@ -70,7 +70,7 @@ impl Role {
             self.token_type = match text.as_str() {
                 "service" => TokenType::Service,
                 "batch" => TokenType::Batch,
-                "default-service" => TokenType::DefaultService,
+                "" | "default-service" => TokenType::DefaultService,
                 "default-batch" => TokenType::DefaultBatch,
                 _ => return Err(Error::bad_request(format!("invalid 'token_type' value {text:?}"))),
             };

@@ -104,15 +104,21 @@ impl Object for Config {
             ("groupdn", &mut self.groupdn),
             ("groupfilter", &mut self.groupfilter),
             ("groupattr", &mut self.groupattr),
-            ("certificate", &mut self.certificate),
-            ("client_tls_cert", &mut self.client_tls_cert),
-            ("client_tls_key", &mut self.client_tls_key),
             ("tls_min_version", &mut self.tls_min_version),
             ("tls_max_version", &mut self.tls_max_version),
             ("dereference_aliases", &mut self.dereference_aliases),
         ] {
             if let Some(text) = fields.string(name)? {
                 *slot = text.trim().to_owned();
+            }
+        }
+        for (name, slot) in [
+            ("certificate", &mut self.certificate),
+            ("client_tls_cert", &mut self.client_tls_cert),
+            ("client_tls_key", &mut self.client_tls_key),
+        ] {
+            if let Some(pem) = fields.string(name)? {
+                *slot = pem;
             }
         }
         for (name, slot) in [
@@ -206,10 +212,13 @@ impl Config {
         }
         let version = |field: &str, name: &str| {
             let found = TLS_VERSIONS.iter().position(|known| *known == name);
-            found.ok_or_else(|| wrong(field, "must be tls12 or tls13"))
+            found.ok_or_else(|| Error::bad_request(format!("invalid '{field}': must be tls12 or tls13")))
         };
         if version("tls_min_version", &self.tls_min_version)? > version("tls_max_version", &self.tls_max_version)? {
             return Err(Error::bad_request("'tls_max_version' must be greater than or equal to 'tls_min_version'"));
+        }
+        if self.client_tls_cert.is_empty() != self.client_tls_key.is_empty() {
+            return Err(Error::bad_request("both client_tls_cert and client_tls_key must be set in configuration"));
         }
         if !DEREFERENCE.contains(&self.dereference_aliases.as_str()) {
             return Err(wrong("dereference_aliases", "must be never, searching, finding or always"));
@@ -283,7 +292,10 @@ mod tests {
 
     #[test]
     fn the_password_is_not_read_back() {
-        let config = merged(json!({ "binddn": "cn=admin", "bindpass": "canary", "client_tls_key": "canary" })).unwrap();
+        let config = merged(
+            json!({ "binddn": "cn=admin", "bindpass": "canary", "client_tls_cert": "c", "client_tls_key": "canary" }),
+        )
+        .unwrap();
         let shown = Value::from(config.describe());
         assert!(!shown.to_string().contains("canary"), "{shown}");
         assert_eq!(
@@ -309,7 +321,8 @@ mod tests {
             (json!({ "url": "" }), "\"url\": missing"),
             (json!({ "userfilter": "(cn={{.Nobody}})" }), "\"userfilter\""),
             (json!({ "tls_min_version": "tls13", "tls_max_version": "tls12" }), "'tls_max_version' must be"),
-            (json!({ "tls_min_version": "ssl3" }), "\"tls_min_version\""),
+            (json!({ "tls_min_version": "ssl3" }), "invalid 'tls_min_version'"),
+            (json!({ "client_tls_key": "x" }), "both client_tls_cert and client_tls_key must be set"),
             (json!({ "dereference_aliases": "x" }), "\"dereference_aliases\""),
             (json!({ "use_token_groups": true }), "needs \"groupdn\""),
             (json!({ "url": "ldaps://a", "certificate": "x" }), "\"certificate\""),

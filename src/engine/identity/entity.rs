@@ -112,7 +112,7 @@ impl Entity {
             "id": self.id, "name": self.name, "metadata": or_null(&self.metadata), "policies": self.policies,
             "disabled": self.disabled, "creation_time": self.created.to_string(),
             "last_update_time": self.updated.to_string(), "aliases": aliases,
-            "merged_entity_ids": some(&self.merged_entity_ids),
+            "merged_entity_ids": listed(&self.merged_entity_ids),
             "direct_group_ids": direct, "group_ids": all, "inherited_group_ids": inherited, "mfa_secrets": {},
             "namespace_id": namespace,
         })
@@ -137,12 +137,14 @@ impl Alias {
             "mount_type": self.mount_type, "mount_path": self.mount_path, "metadata": or_null(&self.metadata),
             "custom_metadata": or_null(&self.custom_metadata), "creation_time": self.created.to_string(),
             "last_update_time": self.updated.to_string(), "local": false,
-            "merged_from_canonical_ids": some(&self.merged_from_canonical_ids),
+            "merged_from_canonical_ids": listed(&self.merged_from_canonical_ids),
         })
     }
 }
 
-fn some(ids: &[String]) -> Value {
+/// Ids as the API lists them.
+pub(super) fn listed<'a>(ids: impl IntoIterator<Item = &'a String>) -> Value {
+    let ids: Vec<_> = ids.into_iter().collect();
     if ids.is_empty() { Value::Null } else { json!(ids) }
 }
 

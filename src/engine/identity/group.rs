@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::entity::{Entity, or_null};
+use super::entity::{Entity, listed, or_null};
 use crate::auth::token_params::normal_policies;
 use crate::base::Timestamp;
 
@@ -108,8 +108,8 @@ impl Group {
         let alias = self.alias.as_ref().map_or_else(|| json!({}), |alias| alias.describe(&self.id));
         json!({
             "id": self.id, "name": self.name, "type": self.kind, "policies": self.policies,
-            "metadata": or_null(&self.metadata), "member_entity_ids": members,
-            "member_group_ids": self.member_group_ids, "parent_group_ids": parents, "alias": alias,
+            "metadata": or_null(&self.metadata), "member_entity_ids": listed(&members),
+            "member_group_ids": listed(&self.member_group_ids), "parent_group_ids": listed(&parents), "alias": alias,
             "creation_time": self.created.to_string(), "last_update_time": self.updated.to_string(),
             "modify_index": 1, "namespace_id": namespace,
         })

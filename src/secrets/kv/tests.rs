@@ -130,6 +130,7 @@ async fn check_and_set_lets_one_of_two_writers_win() {
     let mismatch = "check-and-set parameter did not match the current version";
     assert_eq!(mount.refused(Operation::Write, "data/a/b", cas(json!(0))).await, (Kind::BadRequest, mismatch.into()));
     assert_eq!(mount.write(cas(json!("1"))).await, 2, "as a text, too");
+    assert_eq!(mount.refused(Operation::Write, "data/a/b", cas(json!(-1))).await.1, mismatch);
     let wrong = mount.refused(Operation::Write, "data/a/b", cas(json!("x"))).await.1;
     assert_eq!(wrong, "error parsing check-and-set parameter");
     let both = tokio::join!(

@@ -20,7 +20,8 @@ impl CheckAndSet {
         let wrong = || Error::bad_request("error parsing check-and-set parameter");
         // Null stands for 0, as it does in Go.
         let number = Fields::from(options).int("cas").map_err(|_| wrong())?.unwrap_or(0);
-        u64::try_from(number).map(|number| Self(Some(number))).map_err(|_| wrong())
+        // No version is negative, and none has the highest number either.
+        Ok(Self(Some(u64::try_from(number).unwrap_or(u64::MAX))))
     }
 
     fn check(&self, config: &Config, metadata: &Metadata) -> Result<(), Error> {
