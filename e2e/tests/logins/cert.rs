@@ -160,6 +160,7 @@ async fn a_certificate_logs_in_and_renews_what_it_got() {
     http.post("sys/auth/cert", json!({ "type": "cert" })).await.expect_status(204);
     let role = json!({ "certificate": clients.pem(), "allowed_common_names": "web-*", "token_policies": "p" });
     http.post("auth/cert/certs/web", role).await.expect_status(204);
+    assert_eq!(http.get("auth/cert/certs/web").await.expect_status(200).text("/data/display_name"), "web");
 
     let (web, web_key) = certificate("web-1", &clients);
     let (other, other_key) = certificate("web-2", &clients);

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 async fn mounted(lessor: &Lessor, settings: Value) -> Http {
     let http = lessor.http().with_token("root");
     http.post("sys/auth/ldap", json!({ "type": "ldap" })).await.expect_status(204);
+    let unset = http.get("auth/ldap/config").await.expect_status(200);
+    assert_eq!(unset.text("/data/url"), "ldap://127.0.0.1", "the defaults, before it is written");
     let mut config = json!({ "userdn": format!("ou=people,{BASE}"), "userattr": "uid",
         "groupdn": format!("ou=groups,{BASE}"), "binddn": ADMIN, "bindpass": ADMIN_PASSWORD });
     config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());

@@ -21,7 +21,7 @@ use self::crl::Crl;
 use self::responder::Answers;
 use self::role::Role;
 use self::shown::Shown;
-use super::objects::Objects;
+use super::objects::{Object as _, Objects};
 use super::{Alias, LeaseOwner, Login, Method, Outcome, Renewal, Setup, Spec, cidr, role_name};
 use crate::base::http::{HttpClient, HttpError};
 use crate::base::tls::ClientTls;
@@ -94,6 +94,7 @@ impl Method for Cert {
             }
             (["config"], Write) => self.configure(fields).await,
             (["certs"], List) => self.roles.list().await,
+            (["certs", name], Write) => self.write_role(&role_name::normal(name)?, fields).await,
             (["certs", name], operation) => self.roles.answer(operation, &role_name::normal(name)?, fields).await,
             (["crls"], List) => self.crls.list().await,
             (["crls", name], Write) if fields.string("url")?.is_some_and(|url| !url.is_empty()) => {
@@ -144,6 +145,17 @@ impl Cert {
         }
         let client = HttpClient::new(&ClientTls::default())?;
         Ok(self.http.get_or_init(|| client))
+    }
+
+    async fn write_role(&self, name: &str, fields: &Fields) -> Result<Answer, Error> {
+        let change = |role: &mut Role| {
+            role.merge(fields)?;
+            if role.display_name.is_empty() {
+                name.clone_into(&mut role.display_name);
+            }
+            Ok(())
+        };
+        self.roles.change(name, true, change).await.map(|_| Answer::empty())
     }
 
     async fn config(&self) -> Result<Config, Error> {

@@ -17,11 +17,11 @@ use async_trait::async_trait;
 use self::config::Config;
 use self::login::Person;
 use self::people::{Group, User};
-use super::objects::Objects;
+use super::objects::{Object as _, Objects};
 use super::token_params::normal_policies;
 use super::{Alias, LeaseOwner, Login, Method, Names, Outcome, Renewal, Setup, Spec, TokenParams, cidr};
 use crate::base::Random;
-use crate::wire::{Error, Fields, Operation, Request, Route};
+use crate::wire::{Answer, Error, Fields, Operation, Request, Route};
 
 /// Registers the method.
 pub const SPEC: Spec = Spec { kind: "ldap", open };
@@ -63,7 +63,12 @@ impl Method for LdapMethod {
             return self.login(name, fields, request.caller.address).await.map(Outcome::login);
         }
         let answer = match (request.path.split_once('/').unwrap_or((&request.path, "")), operation) {
-            (("config", ""), Read | Write) => self.configs.answer(operation, ONLY, fields).await,
+            // Before it is written it has its defaults, as in Vault.
+            (("config", ""), Read) => {
+                let config = self.configs.get(ONLY).await?.unwrap_or_default();
+                Ok(Answer::data(config.describe().into()))
+            }
+            (("config", ""), Write) => self.configs.answer(operation, ONLY, fields).await,
             (("config", "rotate-root"), Write) => self.rotate_root().await,
             (("config", "rotate-root"), _) => Err(Error::unsupported_operation()),
             (("users", ""), List) => self.users.list().await,
